@@ -1,0 +1,2 @@
+// Package payload turns the bytes that devices publish into values that routes can use.
+package payload
