@@ -1,0 +1,101 @@
+package mapping
+
+import "encoding/json"
+
+// Result is what a publication becomes.
+type Result struct {
+	Route   string // what mapped it: a route's name, "native", a family's name; of several the first
+	Records []Record
+	Changes []Change  // commit them with the records, or neither
+	Events  []Event   // what the gateway itself acts on
+	Publish []Message // the gateway's own answers, such as a request for rebirth
+	Tally   Tally     // what was left out, and why
+}
+
+// Tally counts what a publication did not become, so that nothing is dropped unexplained.
+type Tally struct {
+	Dropped     int // a route says drop
+	Empty       int // a route matched and found none of its values
+	Unchanged   int // report on change: within the dead band
+	TooSoon     int // within the minimum interval
+	Replayed    int // telemetry of a retained replay that has no time of its own
+	Implausible int // the device's time was not credible, the time of receipt was taken
+}
+
+// Add adds the counts of another tally.
+func (t *Tally) Add(o Tally) {
+	t.Dropped += o.Dropped
+	t.Empty += o.Empty
+	t.Unchanged += o.Unchanged
+	t.TooSoon += o.TooSoon
+	t.Replayed += o.Replayed
+	t.Implausible += o.Implausible
+}
+
+// State is what earlier mappings left behind. Get must already show the changes of every earlier publication that was handed
+// to the store, synced or not: publications are mapped faster than a disk syncs. The bytes belong to the state and are only
+// read. It is called on the goroutine of Map alone.
+type State interface {
+	Get(key string) (value []byte, ok bool)
+}
+
+// Change sets a key of the state, or deletes it when Value is nil. The caller owns both from then on.
+type Change struct {
+	Key   string
+	Value []byte
+}
+
+// MemoryState is a State in a map: for tests and for mapping a capture.
+type MemoryState map[string][]byte
+
+// Get implements State.
+func (s MemoryState) Get(key string) ([]byte, bool) {
+	v, ok := s[key]
+	return v, ok
+}
+
+// Apply carries the changes out.
+func (s MemoryState) Apply(changes []Change) {
+	for _, c := range changes {
+		if c.Value == nil {
+			delete(s, c.Key)
+			continue
+		}
+		s[c.Key] = c.Value
+	}
+}
+
+// Event is something that the gateway acts on itself: CommandResponse or PropertyQuery.
+type Event interface {
+	event()
+	// About returns the device that the event is about, which the publisher must be allowed to write.
+	About() string
+}
+
+// The states of a command that a device can report.
+const (
+	StatusCompleted = "Completed"
+	StatusFailed    = "Failed"
+)
+
+// CommandResponse is a device's answer to a command.
+type CommandResponse struct {
+	Device, Name, ID string
+	Status           string          // Completed or Failed
+	Result           json.RawMessage // nil: none
+}
+
+// PropertyQuery is a device asking for the last known value of a property.
+type PropertyQuery struct {
+	Device, Name string
+	Response     *Reply // nil: answer on the property's desired topic
+}
+
+func (CommandResponse) event() {}
+func (PropertyQuery) event()   {}
+
+// About implements Event.
+func (e CommandResponse) About() string { return e.Device }
+
+// About implements Event.
+func (e PropertyQuery) About() string { return e.Device }
