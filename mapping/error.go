@@ -4,14 +4,15 @@ import "strings"
 
 // The codes of an Error. They are part of the output of tools and do not change.
 const (
-	CodeUnmapped    = "unmapped"    // nothing knows the topic
-	CodeUndecodable = "undecodable" // the payload is not what it should be
-	CodeBadDevice   = "bad_device"  // the application would refuse the device id
-	CodeBadName     = "bad_name"    // the application would refuse the name of a value
-	CodeTooLarge    = "too_large"   // a limit in bytes, count or depth
-	CodeTemplate    = "template"    // the device's template says otherwise
-	CodeExpression  = "expression"  // an expression failed on this payload
-	CodeState       = "state"       // a family needs a message that it has not seen, such as a BIRTH
+	CodeUnmapped     = "unmapped"      // nothing knows the topic
+	CodeUndecodable  = "undecodable"   // the payload is not what it should be
+	CodeBadDevice    = "bad_device"    // the application would refuse the device id
+	CodeBadName      = "bad_name"      // the application would refuse the name of a value
+	CodeTooLarge     = "too_large"     // a limit in bytes, count or depth
+	CodeTemplate     = "template"      // the device's template says otherwise
+	CodeExpression   = "expression"    // an expression failed on this payload
+	CodeForeignTopic = "foreign_topic" // a discovery message claims a topic that its sender may not publish
+	CodeState        = "state"         // a family needs a message that it has not seen, such as a BIRTH
 )
 
 // Error says why a publication, or something for a device, could not be mapped.

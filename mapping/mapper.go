@@ -10,19 +10,27 @@ const native = "native"
 
 // Mapper maps publications. It is immutable and safe for concurrent use; a reload makes a new one.
 type Mapper struct {
-	cfg Config
+	cfg      Config
+	families *families
+}
+
+// Options are what a mapper needs besides its configuration.
+type Options struct {
+	Families []Family // in the order in which they are asked
 }
 
 // New compiles a configuration. All faults of it are in the error, joined.
-func New(cfg Config) (*Mapper, error) {
+func New(cfg Config, opts Options) (*Mapper, error) {
 	var faults []error
 	cfg.Validate(func(path, message string) {
 		faults = append(faults, errors.New("mapping."+path+" "+message))
 	})
+	fams, errs := compileFamilies(opts.Families)
+	faults = append(faults, errs...)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return &Mapper{cfg: cfg}, nil
+	return &Mapper{cfg: cfg, families: fams}, nil
 }
 
 // Map turns a publication into records, events, messages and changes of state. now is the time of receipt. An error is always an
@@ -31,6 +39,13 @@ func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, erro
 	in := input{pub: pub, now: now.UTC().Truncate(time.Millisecond), state: state}
 	var res Result
 	known, err := m.mapNative(&in, &res)
+	if !known && err == nil {
+		var room [maxLevels]string
+		var ok bool
+		if in.levels, ok = split(pub.Topic, room[:0]); ok {
+			known, err = m.mapFamily(&in, &res)
+		}
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -45,6 +60,8 @@ type input struct {
 	pub   *Publication
 	now   time.Time
 	state State
+
+	levels []string // of the topic, once they are needed
 }
 
 func (m *Mapper) unmapped(topic string) *Error {

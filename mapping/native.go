@@ -460,6 +460,49 @@ func (m *Mapper) nativeTrigger(in *input, res *Result, device, name, _ string) e
 	})
 }
 
+// emitChecked validates what the native scheme has validated on its way, and emits the record.
+func (m *Mapper) emitChecked(in *input, res *Result, r Record) error {
+	if err := ValidDeviceID(r.Device); err != nil {
+		return err
+	}
+	if r.Kind == KindProperty || r.Kind == KindCommand {
+		if err := ValidName(r.Name); err != nil {
+			return err
+		}
+	}
+	if r.TimeFrom == Payload {
+		r.Time = r.Time.UTC()
+		if !credible(r.Time, in.now, in.pub.FutureBound) {
+			res.Tally.Implausible++
+			r.Time, r.TimeFrom, r.Historical = in.now, Receipt, false
+		}
+	}
+	if r.Kind == KindTelemetry {
+		if err := checkObject(r.Value); err != nil {
+			e := asError(err)
+			e.Device = r.Device
+			return e
+		}
+	}
+	return m.emit(in, res, r)
+}
+
+// checkObject makes sure that a telemetry value is an object with names that the application takes.
+func checkObject(value []byte) error {
+	values := 0
+	err := Members(value, func(key string, _ json.RawMessage) error {
+		if key == timestampKey {
+			return &Error{Code: CodeBadName, Name: key, Message: "timestamp is the time of a reading and cannot be the name of a value"}
+		}
+		values++
+		return ValidName(key)
+	})
+	if err == nil && values == 0 {
+		return &Error{Code: CodeUndecodable, Message: "the reading holds no value"}
+	}
+	return err
+}
+
 // emit is the one door through which records enter a result.
 func (m *Mapper) emit(in *input, res *Result, r Record) error {
 	if int64(len(r.Value)) > m.cfg.MaxRecordBytes {

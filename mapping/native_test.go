@@ -16,7 +16,7 @@ var receipt = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newMapper(t testing.TB) *mapping.Mapper {
 	t.Helper()
-	m, err := mapping.New(mapping.DefaultConfig())
+	m, err := mapping.New(mapping.DefaultConfig(), mapping.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,21 +122,21 @@ func TestReplayed(t *testing.T) {
 func TestDownward(t *testing.T) {
 	t.Parallel()
 	m := newMapper(t)
-	res, err := m.Command("d1", "reboot", "c7", json.RawMessage(`{"in":5}`), nil)
+	res, err := m.Command("d1", "reboot", "c7", json.RawMessage(`{"in":5}`), receipt, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := res.Publish[0]; got.Topic != "devices/d1/commands/reboot/request/c7" || string(got.Payload) != `{"in":5}` || got.Retain || got.ResponseTopic != "devices/d1/commands/reboot/response/c7" {
 		t.Errorf("command became %+v", got)
 	}
-	res, err = m.Desired("d1", "rate", json.RawMessage("5"), 3, nil)
+	res, err = m.Desired("d1", "rate", json.RawMessage("5"), 3, receipt, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := res.Publish[0]; got.Topic != "devices/d1/properties/rate/desired" || string(got.Payload) != `{"value":5,"version":3}` || !got.Retain {
 		t.Errorf("desired became %+v", got)
 	}
-	if _, err := m.Command("d1", "_x", "c7", nil, nil); err == nil {
+	if _, err := m.Command("d1", "_x", "c7", nil, receipt, nil); err == nil {
 		t.Error("a bad name was taken")
 	}
 }

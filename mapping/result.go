@@ -10,6 +10,30 @@ type Result struct {
 	Events  []Event   // what the gateway itself acts on
 	Publish []Message // the gateway's own answers, such as a request for rebirth
 	Tally   Tally     // what was left out, and why
+
+	Claims    []Claim   // filled by families only; the mapper makes changes of them
+	Addresses []Address // devices that a family has brought in; the mapper makes changes of them
+}
+
+// Foreign returns the first device that the result speaks of and that the publisher may not write, whichever way its id came
+// about. Such a publication is a dead letter, nothing of its result is kept.
+func (r *Result) Foreign(mayWrite func(device string) bool) (device string, foreign bool) {
+	for i := range r.Records {
+		if d := r.Records[i].Device; !mayWrite(d) {
+			return d, true
+		}
+	}
+	for _, e := range r.Events {
+		if d := e.About(); !mayWrite(d) {
+			return d, true
+		}
+	}
+	for _, a := range r.Addresses {
+		if !mayWrite(a.Device) {
+			return a.Device, true
+		}
+	}
+	return "", false
 }
 
 // Tally counts what a publication did not become, so that nothing is dropped unexplained.

@@ -45,6 +45,27 @@ func (s *scanner) reset(b []byte) {
 	s.keys = s.room[:0]
 }
 
+// Members hands the members of a JSON object to fn, in order and with their text as it stands, so that numbers stay exact.
+func Members(object []byte, fn func(key string, value json.RawMessage) error) error {
+	if err := checkText(object); err != nil {
+		return asError(err)
+	}
+	var s scanner
+	s.reset(object)
+	s.space()
+	if s.i >= len(object) || object[s.i] != '{' {
+		return asError(s.fail("an object"))
+	}
+	err := s.object(0, func(m member) error { return fn(string(m.key), m.value) })
+	if err == nil {
+		err = s.end()
+	}
+	if err != nil {
+		return asError(err)
+	}
+	return nil
+}
+
 // checkText refuses what no JSON text can be, with words for the common cases.
 func checkText(b []byte) error {
 	if len(b) == 0 {
