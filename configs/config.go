@@ -2,6 +2,9 @@ package configs
 
 import (
 	"time"
+
+	"iotc-gateway/bridge"
+	"iotc-gateway/mapping"
 )
 
 // Version is the edition of the configuration that this program writes and
@@ -10,11 +13,13 @@ const Version = 1
 
 // Config is everything that can be set.
 type Config struct {
-	ConfigVersion int     `yaml:"config_version" doc:"Edition of the configuration this file was written for; leave it out for the current one."`
-	Gateway       Gateway `yaml:"gateway" doc:"The gateway itself: its name, its data directory, its clock."`
-	Central       Central `yaml:"central" doc:"The uplink: an IoT Central application, or another gateway's local API."`
-	Console       Console `yaml:"console" doc:"The operators' HTTP listener: dashboard, metrics, health and local API."`
-	Log           Log     `yaml:"log" doc:"What is logged, and how."`
+	ConfigVersion int            `yaml:"config_version" doc:"Edition of the configuration this file was written for; leave it out for the current one."`
+	Gateway       Gateway        `yaml:"gateway" doc:"The gateway itself: its name, its data directory, its clock."`
+	Central       Central        `yaml:"central" doc:"The uplink: an IoT Central application, or another gateway's local API."`
+	Mapping       mapping.Config `yaml:"mapping" doc:"What topics and payloads become."`
+	Bridge        bridge.Config  `yaml:"bridge" doc:"How the queue is delivered, and which devices are registered."`
+	Console       Console        `yaml:"console" doc:"The operators' HTTP listener: dashboard, metrics, health and local API."`
+	Log           Log            `yaml:"log" doc:"What is logged, and how."`
 
 	report *report
 }
@@ -80,6 +85,8 @@ func Default() *Config {
 			Timeout:    15 * time.Second,
 			Rate:       20,
 		},
+		Mapping: mapping.DefaultConfig(),
+		Bridge:  bridge.DefaultConfig(),
 		Console: Console{Address: "127.0.0.1:8080"},
 		Log:     Log{Level: "info", Format: "json"},
 	}

@@ -103,6 +103,7 @@ func appendString(out []byte, s string) []byte {
 // only when it is short, and never of what could be a secret.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
+	default:
 	case yaml.MappingNode:
 		return "keys with values"
 	case yaml.SequenceNode:

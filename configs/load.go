@@ -20,8 +20,7 @@ func Load(path string, env []string, overrides map[string]string) (*Config, erro
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		var perr *os.PathError
-		if errors.As(err, &perr) {
+		if perr, ok := errors.AsType[*os.PathError](err); ok {
 			err = perr.Err
 		}
 		return Default(), &Error{Faults: []Fault{{Position: Position{File: path}, Message: fmt.Sprintf("cannot be read: %v", err)}}}

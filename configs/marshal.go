@@ -150,6 +150,6 @@ func plain(tag, text string) *yaml.Node {
 }
 
 func implements[T any](v reflect.Value) bool {
-	_, ok := v.Interface().(T)
+	_, ok := reflect.TypeAssert[T](v)
 	return ok
 }

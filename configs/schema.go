@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // schemaWriter lets a type that reads JSON say what it takes; without it any
@@ -47,16 +48,25 @@ func schemaOf(v reflect.Value, f field) map[string]any {
 
 func shapeOf(v reflect.Value, f field) map[string]any {
 	t := v.Type()
-	if w, ok := reflect.New(t).Interface().(schemaWriter); ok {
+	if w, ok := reflect.TypeAssert[schemaWriter](reflect.New(t)); ok {
 		return w.JSONSchema()
 	}
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return map[string]any{"anyOf": []any{shapeOf(reflect.New(t.Elem()).Elem(), f), map[string]any{"type": "null"}}}
 	case t == durationType:
-		return map[string]any{"type": []string{"string", "integer"}, "pattern": durationPattern, "maximum": 0, "minimum": 0}
+		// Without quotes 0 is a number, and the only one that needs no unit.
+		s := map[string]any{"type": []string{"string", "integer"}, "pattern": durationPattern, "maximum": 0, "minimum": 0}
+		if v.Int() != 0 {
+			s["default"] = FormatDuration(time.Duration(v.Int()))
+		}
+		return s
 	case f.bytes && v.CanInt():
-		return map[string]any{"type": []string{"integer", "string"}, "pattern": bytesPattern, "minimum": 0}
+		s := map[string]any{"type": []string{"integer", "string"}, "pattern": bytesPattern, "minimum": 0}
+		if v.Int() != 0 {
+			s["default"] = FormatBytes(v.Int())
+		}
+		return s
 	case t == rawMessageType || readsJSON(t) || t.Kind() == reflect.Interface:
 		return map[string]any{}
 	case readsText(t):

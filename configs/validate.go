@@ -17,6 +17,8 @@ func validate(c *Config, report func(path, message string)) {
 	}
 	c.Gateway.Validate(section("gateway"))
 	c.Central.Validate(section("central"))
+	c.Mapping.Validate(section("mapping"))
+	c.Bridge.Validate(section("bridge"))
 	c.Console.Validate(section("console"))
 }
 
@@ -107,8 +109,8 @@ func (c Console) Validate(report func(path, message string)) {
 }
 
 func validPort(port string) bool {
-	n, err := net.LookupPort("tcp", port)
-	return err == nil && n >= 0
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // isLoopback says whether only this machine can reach a host. A name other
