@@ -71,19 +71,33 @@ type Options struct {
 	True         []string `yaml:"true" doc:"Words that mean true to the format boolean, besides its own."`
 	False        []string `yaml:"false" doc:"Words that mean false to the format boolean, besides its own."`
 	DecimalComma bool     `yaml:"decimal_comma" doc:"Numbers of the formats number and csv are written with a decimal comma."`
+
+	Influx InfluxOptions `yaml:"influx" doc:"Options of the format influx."`
+	CSV    CSVOptions    `yaml:"csv" doc:"Options of the format csv."`
+	Binary BinaryOptions `yaml:"binary" doc:"The layout of the format binary."`
 }
 
 // wrappers are the encodings that may stand in front of a format: "gzip+json".
-var wrappers = map[string]func(Decoder, Options) Decoder{}
+var wrappers = map[string]func(Decoder, Options) Decoder{
+	"gzip":   newGzip,
+	"base64": newBase64,
+	"hex":    newHex,
+}
 
 // formats are the decoders by name.
 var formats = map[string]func(Options) (Decoder, error){
-	"auto":    newAuto,
-	"json":    newJSON,
-	"number":  newNumber,
-	"string":  newString,
-	"boolean": newBoolean,
-	"bytes":   newBytes,
+	"auto":       newAuto,
+	"json":       newJSON,
+	"number":     newNumber,
+	"string":     newString,
+	"boolean":    newBoolean,
+	"bytes":      newBytes,
+	"cbor":       newCBOR,
+	"senml":      newSenML,
+	"senml-cbor": newSenMLCBOR,
+	"influx":     newInflux,
+	"csv":        newCSV,
+	"binary":     newBinary,
 }
 
 // Formats lists the names that New knows, in order.

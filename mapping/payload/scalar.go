@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // trimText drops what surrounds a bare word: white space, a byte order mark, and the NUL that a C program sent
@@ -105,11 +104,11 @@ func (d *stringDecoder) Decode(data []byte, _ time.Time) (Document, error) {
 
 // toText replaces what is not UTF-8, because JSON cannot carry it.
 func toText(data []byte) string {
-	if utf8.Valid(data) {
-		return string(data)
-	}
-	return string(bytes.ToValidUTF8(data, []byte("\uFFFD")))
+	return validText(string(data))
 }
+
+// validText is toText for a string.
+func validText(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // bytesDecoder takes the payload as it is; in JSON it becomes base64.
 type bytesDecoder struct{ limits Limits }
