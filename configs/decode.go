@@ -10,6 +10,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -272,8 +273,9 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, path string) {
 	switch {
 	case v.Kind() == reflect.String:
 		text := scalarText(n)
-		if len(f.enum) > 0 && !contains(f.enum, text) {
-			d.fault(n, path, "%q is none of %s%s", text, strings.Join(f.enum, ", "), didYouMean(text, f.enum))
+		if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
+			words := slices.DeleteFunc(slices.Clone(f.enum), func(w string) bool { return w == "" })
+			d.fault(n, path, "%q is none of %s%s", text, strings.Join(words, ", "), didYouMean(text, words))
 			return
 		}
 		v.SetString(text)

@@ -29,8 +29,9 @@
 // or 500MB. Paths that stand in a file are relative to that file; in them, and
 // only in them, ${CREDENTIALS_DIRECTORY}, ${STATE_DIRECTORY},
 // ${CONFIGURATION_DIRECTORY} and ${RUNTIME_DIRECTORY} are replaced by what
-// systemd gave the service. Secrets have a type of their own ([Secret]) that
-// prints as "[redacted]" wherever it is formatted.
+// systemd gave the service. Tokens and passwords are never values here, only the
+// names of the files and variables that hold them; what may hide one all the
+// same (a proxy's header) is redacted when the configuration is printed.
 //
 // # Versions
 //

@@ -12,18 +12,20 @@ import (
 //
 //	yaml:"max_bytes"   the key; "-" hides a field, ",inline" lifts its keys up
 //	unit:"bytes"       an integer written as a size
-//	enum:"a|b|c"       the only texts allowed
+//	enum:"a,b,c"       the only texts allowed; one may be empty
+//	secret:"true"      a text, or a map of texts, that is not to be shown
 //	path:"true"        a path in the file system; keys that end in _file, _dir
 //	                   or _path are paths without the tag
 //	doc:"..."          one sentence for the JSON schema and the printed file
 type field struct {
-	key   string
-	doc   string
-	bytes bool
-	path  bool
-	enum  []string
-	index []int
-	typ   reflect.Type
+	key    string
+	doc    string
+	bytes  bool
+	path   bool
+	enum   []string
+	secret bool
+	index  []int
+	typ    reflect.Type
 }
 
 // fieldsOf lists the keys of a struct type in the order of its declaration.
@@ -47,15 +49,16 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		one := field{
-			key:   key,
-			doc:   f.Tag.Get("doc"),
-			bytes: f.Tag.Get("unit") == "bytes",
-			path:  f.Tag.Get("path") == "true" || isPathKey(key),
-			index: []int{i},
-			typ:   f.Type,
+			key:    key,
+			doc:    f.Tag.Get("doc"),
+			bytes:  f.Tag.Get("unit") == "bytes",
+			secret: f.Tag.Get("secret") == "true",
+			path:   f.Tag.Get("path") == "true" || isPathKey(key),
+			index:  []int{i},
+			typ:    f.Type,
 		}
 		if enum := f.Tag.Get("enum"); enum != "" {
-			one.enum = strings.Split(enum, "|")
+			one.enum = strings.Split(enum, ",")
 		}
 		out = append(out, one)
 	}

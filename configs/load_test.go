@@ -72,12 +72,12 @@ func TestLayers(t *testing.T) {
 
 func TestStringsStayAsWritten(t *testing.T) {
 	t.Parallel()
-	cfg, found := parse(t, "gateway: {id: 042}\ncentral:\n  api_version: 2022-07-31\n  token: yes\n")
+	cfg, found := parse(t, "gateway: {id: 042}\ncentral:\n  api_version: 2022-07-31\n  token_env: yes\n")
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	if cfg.Gateway.ID != "042" || cfg.Central.APIVersion != "2022-07-31" || cfg.Central.Token.Reveal() != "yes" {
-		t.Errorf("got %q, %q, %q", cfg.Gateway.ID, cfg.Central.APIVersion, cfg.Central.Token.Reveal())
+	if cfg.Gateway.ID != "042" || cfg.Central.APIVersion != "2022-07-31" || cfg.Central.TokenEnv != "yes" {
+		t.Errorf("got %q, %q, %q", cfg.Gateway.ID, cfg.Central.APIVersion, cfg.Central.TokenEnv)
 	}
 }
 
@@ -101,14 +101,14 @@ func TestFaults(t *testing.T) {
 		{"text for a number", "central:\n  rate: fast\n", `gateway.yaml:2:9: central.rate: expected a number, found the text "fast"`},
 		{"list for a text", "central:\n  url: [a]\n", `gateway.yaml:2:8: central.url: expected a text, found a list`},
 		{"text for a list", "console: {hosts: a}\n", `gateway.yaml:1:18: console.hosts: expected a list, found the text "a"`},
-		{"word for a boolean", "central: {gzip: yes}\n", `gateway.yaml:1:17: central.gzip: expected true or false, found the text "yes"`},
+		{"word for a boolean", "log:\ncentral: {insecure: yes}\n", `gateway.yaml:2:21: central.insecure: expected true or false, found the text "yes"`},
 		{"no unit", "central:\n  timeout: 15\n", `gateway.yaml:2:12: central.timeout: a duration needs its unit, such as 250ms, 15s, 720h or 30d`},
 		{"not of the list", "log: {level: trace}\n", `gateway.yaml:1:14: log.level: "trace" is none of debug, info, warn, error`},
 		{"section is a list", "- a\n", `gateway.yaml:1:1: expected keys with values, found a list`},
 		{"two documents", "log: {}\n---\nlog: {}\n", `gateway.yaml:2:1: a second document begins here; a configuration is one document`},
 		{"merge", "a: &a {}\nlog:\n  <<: *a\n", `gateway.yaml:3:3: log: a key must be a plain word`},
 		{"syntax", "log:\n\tlevel: info\n", `gateway.yaml:2:1: not valid YAML: found character that cannot start any token`},
-		{"http", "central:\n  url: http://example.com/api\n", `gateway.yaml:2:8: central.url: plain http:// would show the token to the network; use https://, or set central.insecure: true`},
+		{"http", "central:\n  url: http://example.com/api\n", `gateway.yaml:2:8: central.url: plain http:// would show the token to everyone on the way to example.com: use https://, or set insecure: true`},
 		{"half a certificate", "console:\n  tls:\n    cert_file: a.pem\n", `gateway.yaml:3:5: console.tls: needs both cert_file and key_file`},
 		{"open console", "console: {address: ':8080'}\n", `gateway.yaml:1:20: console.address: is reachable from other machines and needs console.tls, or console.insecure: true behind a proxy that adds TLS`},
 		{"bad id", "gateway: {id: 'a b'}\n", `gateway.yaml:1:15: gateway.id: must be a device id: at most 128 letters, digits and . _ : -, the last one a letter, a digit or -`},
@@ -227,7 +227,7 @@ func TestAliasBombs(t *testing.T) {
 
 func TestMarshalRoundTrip(t *testing.T) {
 	t.Parallel()
-	cfg, found := parse(t, "gateway: {id: '042'}\ncentral: {token: geheim, timeout: 90s, rate: 0.5}\nconsole: {hosts: ['true', b]}\n")
+	cfg, found := parse(t, "gateway: {id: '042'}\ncentral: {headers: {X-Proxy-Key: geheim}, timeout: 90s, rate: 0.5}\nconsole: {hosts: ['true', b]}\n")
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
@@ -235,7 +235,7 @@ func TestMarshalRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(text), "geheim") || !strings.Contains(string(text), "token: '[redacted]'") {
+	if strings.Contains(string(text), "geheim") || !strings.Contains(string(text), "X-Proxy-Key: '[redacted]'") {
 		t.Errorf("the secret is not redacted:\n%s", text)
 	}
 	again, err := configs.Parse("again.yaml", text, nil, nil)

@@ -33,6 +33,8 @@ func (c *Config) Marshal() ([]byte, error) {
 func encode(v reflect.Value, f field) (*yaml.Node, error) {
 	t := v.Type()
 	switch {
+	case f.secret && t.Kind() == reflect.String:
+		return plain("!!str", redact(v.String())), nil
 	case t.Kind() == reflect.Pointer:
 		if v.IsNil() {
 			return plain("!!null", "null"), nil
@@ -56,7 +58,7 @@ func encode(v reflect.Value, f field) (*yaml.Node, error) {
 	case t.Kind() == reflect.Slice:
 		out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for i := range v.Len() {
-			item, err := encode(v.Index(i), field{bytes: f.bytes})
+			item, err := encode(v.Index(i), field{bytes: f.bytes, secret: f.secret})
 			if err != nil {
 				return nil, err
 			}
@@ -68,6 +70,14 @@ func encode(v reflect.Value, f field) (*yaml.Node, error) {
 		return out, nil
 	}
 	return encodeScalar(v)
+}
+
+// redact hides a text, but not whether there is one.
+func redact(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "[redacted]"
 }
 
 func encodeStruct(v reflect.Value) (*yaml.Node, error) {
@@ -90,7 +100,7 @@ func encodeMap(v reflect.Value, f field) (*yaml.Node, error) {
 	keys := v.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return bytes.Compare([]byte(a.String()), []byte(b.String())) })
 	for _, k := range keys {
-		value, err := encode(v.MapIndex(k), field{bytes: f.bytes})
+		value, err := encode(v.MapIndex(k), field{bytes: f.bytes, secret: f.secret})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k, err)
 		}

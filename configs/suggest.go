@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -83,5 +82,3 @@ func printable(s string) string {
 	}
 	return s
 }
-
-func contains(list []string, s string) bool { return slices.Contains(list, s) }

@@ -3,7 +3,6 @@ package configs
 import (
 	"net"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -43,45 +42,6 @@ func (g Gateway) Validate(report func(path, message string)) {
 	}
 	if g.ReportInterval < time.Second {
 		report("report_interval", "must be at least 1s")
-	}
-}
-
-// Validate reports what is impossible in the section central.
-func (c Central) Validate(report func(path, message string)) {
-	c.validateURL(report)
-	if c.APIVersion == "" {
-		report("api_version", "must not be empty; the application refuses calls without it")
-	}
-	if c.Timeout < 100*time.Millisecond || c.Timeout > 10*time.Minute {
-		report("timeout", "must be between 100ms and 10m")
-	}
-	if c.Rate < 0 {
-		report("rate", "must not be negative; 0 means no limit")
-	}
-	if c.Token != "" && c.TokenFile != "" {
-		report("token", "is given and token_file too; keep one of them")
-	}
-}
-
-func (c Central) validateURL(report func(path, message string)) {
-	if c.URL == "" {
-		return
-	}
-	u, err := url.Parse(c.URL)
-	switch {
-	case err != nil:
-		// The parser's error repeats the text, which may hold a password.
-		report("url", "is not a URL; it looks like https://my-app.azureiotcentral.com/api")
-	case u.Scheme != "https" && u.Scheme != "http":
-		report("url", "must begin with https:// (or http:// to this machine)")
-	case u.Hostname() == "":
-		report("url", "has no host; it looks like https://my-app.azureiotcentral.com/api")
-	case u.User != nil:
-		report("url", "must not hold a user or password; the token goes into token_file")
-	case u.RawQuery != "" || u.Fragment != "":
-		report("url", "must not have a query or fragment; api-version is added by the gateway")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.Insecure:
-		report("url", "plain http:// would show the token to the network; use https://, or set central.insecure: true")
 	}
 }
 

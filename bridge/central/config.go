@@ -21,7 +21,7 @@ type Config struct {
 	Rate         float64           `yaml:"rate" doc:"Most calls per second; 0 sets no limit."`
 	Deduplicates bool              `yaml:"deduplicates" doc:"The server applies each request id once, so that a command whose answer was lost may be sent again."`
 	Insecure     bool              `yaml:"insecure" doc:"Allow plain http:// to a host other than loopback: the token and all data can then be read on the way."`
-	Headers      map[string]string `yaml:"headers" doc:"Extra headers of every call, for proxies that ask for one."`
+	Headers      map[string]string `yaml:"headers" secret:"true" doc:"Extra headers of every call, for proxies that ask for one."`
 }
 
 // DefaultConfig returns the defaults; the rate is what the real service allows an application.
