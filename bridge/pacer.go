@@ -11,11 +11,13 @@ import (
 
 // Pacer spaces the calls of everything that talks to one application. It keeps
 // the configured rate, learns a lower one from 429 answers and gives it back
-// step by step once they stop.
+// once they stop.
 //
-// While calls are refused the rate follows what the server did accept in the
-// last period; while none are, it grows by half each period. A server that
-// allows n calls a second is met at just under n without being told n.
+// The rate is adapted once a period. A period with refusals takes a third of
+// it away. One without gives back half as much again while the rate is well
+// below what the server last took, or when it has refused nothing for a while;
+// in between it creeps, so that a server that allows n calls a second is met
+// at about n without being told n.
 type Pacer struct {
 	configured float64 // calls a second, 0 is unlimited
 
@@ -28,17 +30,27 @@ type Pacer struct {
 	mu      sync.Mutex
 	limiter *rate.Limiter
 	learnt  float64 // 0 while nothing was learnt
-	ceiling float64 // an unlimited pacer forgets what it learnt above this
+	limit   float64 // what the server took when it last refused
 	resume  time.Time
 	period  time.Time
+	refusal time.Time // the last one
 }
 
 const (
-	pacePeriod   = 250 * time.Millisecond
-	paceFloor    = 2.0
-	paceGrowth   = 1.5
-	maxPause     = 15 * time.Minute
+	pacePeriod = 250 * time.Millisecond
+	paceFloor  = 5.0
+	paceShrink = 0.7
+	paceGrowth = 1.5
+	paceCreep  = 1.02
+	paceNear   = 0.8
+	paceCalm   = 2 * time.Second
+	// paceHeadroom is how far above the learnt limit an unlimited pacer
+	// forgets it.
 	paceHeadroom = 4.0
+	maxPause     = 15 * time.Minute
+	// paceSample is how many acceptances lie between two looks at the time
+	// while nothing limits.
+	paceSample = 64
 )
 
 // NewPacer makes a pacer for the given number of calls a second; 0 is
@@ -69,13 +81,20 @@ func (p *Pacer) Wait(ctx context.Context) error {
 
 // Accepted tells the pacer that the server did not refuse a call for its rate.
 func (p *Pacer) Accepted() {
-	p.accepted.Add(1)
-	if p.idle.Load() {
+	n := p.accepted.Add(1)
+	idle := p.idle.Load()
+	if idle && n%paceSample != 0 {
 		return
 	}
 	p.mu.Lock()
-	p.adaptLocked(time.Now())
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if !idle {
+		p.adaptLocked(now)
+	} else if elapsed := now.Sub(p.period); elapsed >= time.Second {
+		p.limit = float64(p.accepted.Swap(0)) / elapsed.Seconds()
+		p.period = now
+	}
 }
 
 // Throttled tells the pacer of a 429. With a wait of the server's own nobody
@@ -85,17 +104,34 @@ func (p *Pacer) Throttled(after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.idle.Swap(false) {
-		// Counts from before the first refusal say nothing about a period.
-		p.period = now
-		p.accepted.Store(0)
-	}
+	p.refusal = now
 	if after > 0 {
 		if until := now.Add(min(after, maxPause)); until.After(p.resume) {
 			p.resume = until
 		}
 	}
+	if p.idle.Swap(false) || p.learnt == 0 {
+		p.startLocked(now)
+		return
+	}
 	p.adaptLocked(now)
+}
+
+// startLocked begins to limit below the rate that was reached so far.
+func (p *Pacer) startLocked(now time.Time) {
+	reached := p.limit
+	if elapsed := now.Sub(p.period); elapsed >= pacePeriod || reached == 0 {
+		reached = float64(p.accepted.Load()) / max(elapsed, pacePeriod).Seconds()
+	}
+	if p.configured > 0 {
+		reached = min(reached, p.configured)
+	}
+	p.limit = reached
+	p.learnt = max(paceFloor, reached*paceShrink)
+	p.period = now
+	p.accepted.Store(0)
+	p.refused.Store(0)
+	p.apply(p.effectiveLocked())
 }
 
 // Rate returns the calls a second that are allowed now, 0 for unlimited, and
@@ -107,7 +143,7 @@ func (p *Pacer) Rate() (perSecond float64, pause time.Duration) {
 }
 
 func (p *Pacer) effectiveLocked() float64 {
-	if p.learnt > 0 {
+	if p.learnt > 0 && (p.configured == 0 || p.learnt < p.configured) {
 		return p.learnt
 	}
 	return p.configured
@@ -115,24 +151,26 @@ func (p *Pacer) effectiveLocked() float64 {
 
 func (p *Pacer) adaptLocked(now time.Time) {
 	elapsed := now.Sub(p.period)
-	if elapsed < pacePeriod {
+	if elapsed < pacePeriod || p.learnt == 0 {
 		return
 	}
 	p.period = now
 	accepted, refused := p.accepted.Swap(0), p.refused.Swap(0)
-	served := float64(accepted) / elapsed.Seconds()
 	switch {
 	case refused > 0:
-		p.learnt = max(paceFloor, served*0.9)
-		if p.configured > 0 {
-			p.learnt = min(p.learnt, p.configured)
-		}
-		p.ceiling = max(p.ceiling, served*paceHeadroom)
-	case p.learnt > 0:
+		p.limit = max(float64(accepted)/elapsed.Seconds(), p.limit*paceShrink)
+		p.learnt = max(paceFloor, p.learnt*paceShrink)
+	case p.learnt < p.limit*paceNear, now.Sub(p.refusal) > paceCalm:
 		p.learnt *= paceGrowth
-		if p.configured > 0 && p.learnt >= p.configured || p.configured == 0 && p.learnt > p.ceiling {
-			p.learnt, p.ceiling = 0, 0
-		}
+	default:
+		p.learnt *= paceCreep
+	}
+	forget := max(p.limit, paceFloor) * paceHeadroom
+	if p.configured > 0 {
+		forget = p.configured
+	}
+	if p.learnt >= forget && now.Sub(p.refusal) > paceCalm {
+		p.learnt, p.limit = 0, 0
 	}
 	p.apply(p.effectiveLocked())
 	p.settleLocked()

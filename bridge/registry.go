@@ -92,15 +92,15 @@ type Registry struct {
 }
 
 const (
-	createBurst     = 60
-	createWait      = time.Second // for a device whose creation is rationed
-	pendingWait     = 30 * time.Second
-	deletedRecheck  = time.Minute
-	reasonNoRoom    = "registry_full"
-	reasonRefused   = "device_refused"
-	reasonDeleted   = "device_deleted"
-	reasonPending   = "device_pending"
-	reasonRationed  = "create_rate"
+	createBurst    = 60
+	createWait     = time.Second // for a device whose creation is rationed
+	pendingWait    = 30 * time.Second
+	deletedRecheck = time.Minute
+	reasonNoRoom   = "registry_full"
+	reasonRefused  = "device_refused"
+	reasonDeleted  = "device_deleted"
+	reasonPending  = "device_pending"
+	reasonRationed = "create_rate"
 )
 
 // NewRegistry loads what the store remembers.
