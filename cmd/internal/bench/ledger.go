@@ -1,0 +1,261 @@
+package bench
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Published is what the load generator knows of one device. Sequence numbers run from 0 to Next-1.
+type Published struct {
+	Next    int
+	Acked   bitset // got a PUBACK that says success
+	Resent  bitset // sent again with DUP
+	Refused bitset // got a PUBACK that says failure (MQTT 5)
+}
+
+// Arrived is what the sink knows of one device.
+type Arrived struct {
+	Seen     bitset      `json:"seen"`               // taken at least once
+	Again    map[int]int `json:"again,omitempty"`    // taken again under another request id: how often
+	Repeats  int         `json:"repeats,omitempty"`  // taken again under the same request id
+	Disorder int         `json:"disorder,omitempty"` // first arrivals after a later one
+}
+
+// Verdict is the exact account of a run.
+type Verdict struct {
+	Published   int `json:"published"`
+	Acked       int `json:"acked"`
+	Refused     int `json:"refused"`
+	Arrived     int `json:"arrived"`
+	Lost        int `json:"lost"`
+	Duplicated  int `json:"duplicated"`
+	OutOfOrder  int `json:"out_of_order"`
+	ResentTwice int `json:"resent_twice"`   // arrived twice, and the client had sent it twice
+	Repeated    int `json:"repeated"`       // came again under the same request id
+	IDsReused   int `json:"ids_reused"`     // one request id on two different bodies: a server that remembers ids loses one
+	Unexpected  int `json:"unexpected"`     // arrived and was never published
+	AckDisorder int `json:"acks_reordered"` // PUBACKs that were not in the order of the publishes (MQTT 3.1.1 §4.6)
+}
+
+// Add sums two accounts.
+func (v *Verdict) Add(o Verdict) {
+	v.Published += o.Published
+	v.Acked += o.Acked
+	v.Refused += o.Refused
+	v.Arrived += o.Arrived
+	v.Lost += o.Lost
+	v.Duplicated += o.Duplicated
+	v.OutOfOrder += o.OutOfOrder
+	v.ResentTwice += o.ResentTwice
+	v.Repeated += o.Repeated
+	v.IDsReused += o.IDsReused
+	v.Unexpected += o.Unexpected
+	v.AckDisorder += o.AckDisorder
+}
+
+// Broken says whether a promise was broken.
+func (v Verdict) Broken() bool {
+	return v.Lost+v.Duplicated+v.OutOfOrder+v.IDsReused+v.Unexpected+v.AckDisorder > 0
+}
+
+// Judge joins what was published with what arrived, both by device.
+func Judge(published map[string]*Published, arrived map[string]*Arrived) Verdict {
+	var v Verdict
+	for device, p := range published {
+		v.Published += p.Next
+		v.Acked += p.Acked.count()
+		v.Refused += p.Refused.count()
+		a := arrived[device]
+		if a == nil {
+			a = &Arrived{}
+		}
+		for seq := range p.Next {
+			if p.Acked.has(seq) && !a.Seen.has(seq) {
+				v.Lost++
+			}
+		}
+		for seq, times := range a.Again {
+			if p.Resent.has(seq) {
+				// One publish sent twice may become two records; a third is our doing.
+				v.ResentTwice++
+				v.Duplicated += times - 1
+			} else {
+				v.Duplicated += times
+			}
+		}
+		for word := range a.Seen {
+			for bit := range 64 {
+				if seq := word*64 + bit; seq >= p.Next && a.Seen.has(seq) {
+					v.Unexpected++
+				}
+			}
+		}
+	}
+	for device, a := range arrived {
+		v.Arrived += a.Seen.count()
+		v.Repeated += a.Repeats
+		v.OutOfOrder += a.Disorder
+		if published[device] == nil {
+			v.Unexpected += a.Seen.count()
+		}
+	}
+	return v
+}
+
+// Arrivals is the sink's ledger. It is safe for concurrent use.
+type Arrivals struct {
+	seed    maphash.Seed
+	shards  [32]deviceShard
+	idShard [32]idShard
+	unnamed atomic.Uint64 // calls without a request id, each of which counts as a call of its own
+}
+
+type deviceShard struct {
+	mu      sync.Mutex // held while one call is written down; guards devices and everything in them
+	devices map[string]*arrivingDevice
+}
+
+type arrivingDevice struct {
+	ids      []uint64 // by sequence number: the hash of the request id it first came under, 0 when it did not come
+	next     int      // one above the highest sequence number seen
+	again    map[int]int
+	repeats  int
+	disorder int
+}
+
+type idShard struct {
+	mu     sync.Mutex // guards seen
+	seen   map[uint64]uint64
+	reused int
+}
+
+// NewArrivals makes an empty ledger.
+func NewArrivals() *Arrivals {
+	a := &Arrivals{seed: maphash.MakeSeed()}
+	a.Reset()
+	return a
+}
+
+// Reset forgets everything.
+func (a *Arrivals) Reset() {
+	for i := range a.shards {
+		s := &a.shards[i]
+		s.mu.Lock()
+		s.devices = make(map[string]*arrivingDevice)
+		s.mu.Unlock()
+	}
+	for i := range a.idShard {
+		s := &a.idShard[i]
+		s.mu.Lock()
+		s.seen, s.reused = make(map[uint64]uint64), 0
+		s.mu.Unlock()
+	}
+}
+
+// Take writes down one call that was taken and returns how many of its readings came for the first time. It sorts
+// seqs, because readings joined into one call have no order among themselves.
+func (a *Arrivals) Take(device, requestID string, seqs []int) (fresh int) {
+	id := maphash.String(a.seed, requestID) | 1 // never 0, which means "did not come"
+	if requestID == "" {
+		id = a.unnamed.Add(1) << 1 // even, so it equals no hash
+	}
+	if len(seqs) > 1 {
+		slices.Sort(seqs)
+	}
+	deviceHash := maphash.String(a.seed, device)
+	a.noteID(id, requestID, deviceHash, seqs)
+
+	shard := &a.shards[deviceHash%uint64(len(a.shards))]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	d := shard.devices[device]
+	if d == nil {
+		d = &arrivingDevice{}
+		shard.devices[device] = d
+	}
+	repeated := false
+	for _, seq := range seqs {
+		if seq >= len(d.ids) {
+			d.ids = append(d.ids, make([]uint64, max(seq+1-len(d.ids), len(d.ids), 256))...)
+		}
+		switch d.ids[seq] {
+		case 0:
+			d.ids[seq] = id
+			fresh++
+			if seq < d.next {
+				d.disorder++
+			}
+			d.next = max(d.next, seq+1)
+		case id:
+			repeated = true
+		default:
+			if d.again == nil {
+				d.again = make(map[int]int)
+			}
+			d.again[seq]++
+		}
+	}
+	if repeated {
+		d.repeats++
+	}
+	return fresh
+}
+
+// noteID checks that a request id always stands for the same body. Calls without an id are not checked.
+func (a *Arrivals) noteID(id uint64, requestID string, deviceHash uint64, seqs []int) {
+	if requestID == "" {
+		return
+	}
+	content := deviceHash
+	for _, seq := range seqs {
+		content = content*1099511628211 + uint64(seq) + 1
+	}
+	shard := &a.idShard[(id>>32)%uint64(len(a.idShard))]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if before, known := shard.seen[id]; known && before != content {
+		shard.reused++
+		return
+	}
+	shard.seen[id] = content
+}
+
+// Ledger is the whole of the sink's knowledge, as it crosses the control connection.
+type Ledger struct {
+	Devices   map[string]*Arrived `json:"devices"`
+	IDsReused int                 `json:"ids_reused"`
+}
+
+// Ledger copies the present state.
+func (a *Arrivals) Ledger() Ledger {
+	l := Ledger{Devices: make(map[string]*Arrived)}
+	for i := range a.shards {
+		shard := &a.shards[i]
+		shard.mu.Lock()
+		for name, d := range shard.devices {
+			out := &Arrived{Repeats: d.repeats, Disorder: d.disorder}
+			for seq, id := range d.ids {
+				if id != 0 {
+					out.Seen.set(seq)
+				}
+			}
+			for seq, times := range d.again {
+				if out.Again == nil {
+					out.Again = make(map[int]int)
+				}
+				out.Again[seq] = times
+			}
+			l.Devices[name] = out
+		}
+		shard.mu.Unlock()
+	}
+	for i := range a.idShard {
+		shard := &a.idShard[i]
+		shard.mu.Lock()
+		l.IDsReused += shard.reused
+		shard.mu.Unlock()
+	}
+	return l
+}
