@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -204,7 +205,7 @@ func startSink(ctx context.Context, executable string) (*sinkProcess, error) {
 	random := make([]byte, 16)
 	_, _ = rand.Read(random) // crypto/rand never fails
 	token := hex.EncodeToString(random)
-	cmd := exec.Command(executable, "bench", "sink")
+	cmd := exec.CommandContext(ctx, executable, "bench", "sink")
 	cmd.Env = environment(tokenVariable + "=" + token)
 	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
@@ -232,7 +233,7 @@ func startSink(ctx context.Context, executable string) (*sinkProcess, error) {
 		process.kill()
 		return nil, ctx.Err()
 	}
-	control := SinkControl{API: addresses.API, base: addresses.Control}
+	control := SinkControl{API: addresses.API, base: addresses.Control, client: &http.Client{Timeout: time.Minute}}
 	return &sinkProcess{SinkControl: control, token: token, process: process, input: input}, nil
 }
 

@@ -66,6 +66,8 @@ func (s *Sink) controls() http.Handler {
 type SinkControl struct {
 	API  string // base URL for the gateway
 	base string
+
+	client *http.Client
 }
 
 func (c *SinkControl) do(ctx context.Context, method, path string, in, out any) error {
@@ -81,7 +83,7 @@ func (c *SinkControl) do(ctx context.Context, method, path string, in, out any) 
 	if err != nil {
 		return fmt.Errorf("ask the sink: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := c.client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask the sink: %w", err)
 	}

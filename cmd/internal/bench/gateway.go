@@ -105,7 +105,7 @@ func freePorts(n int) ([]string, error) {
 
 // start starts the process and returns when a client can connect.
 func (g *gateway) start(ctx context.Context) error {
-	if err := g.spawn(); err != nil {
+	if err := g.spawn(ctx); err != nil {
 		return err
 	}
 	probe := NewFleet(FleetConfig{Address: g.mqtt, Clients: 1, Window: 1, Version: 4, Prefix: "probe", Clean: true})
@@ -116,7 +116,7 @@ func (g *gateway) start(ctx context.Context) error {
 // startPublishing starts the process and returns how long it took until the first publish was acknowledged.
 func (g *gateway) startPublishing(ctx context.Context, fleet *Fleet) (time.Duration, error) {
 	begin := time.Now()
-	if err := g.spawn(); err != nil {
+	if err := g.spawn(ctx); err != nil {
 		return 0, err
 	}
 	if err := g.await(ctx, func(ctx context.Context) error { return fleet.clients[0].connect(ctx) }); err != nil {
@@ -128,13 +128,13 @@ func (g *gateway) startPublishing(ctx context.Context, fleet *Fleet) (time.Durat
 	return time.Since(begin), nil
 }
 
-func (g *gateway) spawn() error {
+func (g *gateway) spawn(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(g.dir, "gateway.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("start gateway: %w", err)
 	}
-	defer func() { _ = log.Close() }() // the child has its own
-	cmd := exec.Command(g.executable, "run", "--config", filepath.Join(g.dir, "gateway.yaml"))
+	defer func() { _ = log.Close() }()                                                                     // the child has its own
+	cmd := exec.CommandContext(ctx, g.executable, "run", "--config", filepath.Join(g.dir, "gateway.yaml")) //nolint:gosec // it is this program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = environment()
 	if g.memory != "" {

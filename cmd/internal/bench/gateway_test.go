@@ -3,8 +3,10 @@ package bench_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,33 +30,32 @@ import (
 // TestMain lets the test binary stand for the program: the bench starts its children from the executable it is told,
 // and the command line decides which of them this process is.
 func TestMain(m *testing.M) {
-	args := strings.Join(os.Args[1:min(len(os.Args), 3)], " ")
-	switch {
-	case args == "bench sink":
+	switch strings.Join(os.Args[1:min(len(os.Args), 3)], " ") {
+	case "bench sink":
 		child(bench.ServeSink(bench.TokenFromEnvironment(), os.Stdin, os.Stdout))
-	case args == "bench bare":
+	case "bench bare":
 		flags := flag.NewFlagSet("bare", flag.ExitOnError)
 		cfg := bench.BareConfig{Token: bench.TokenFromEnvironment(), Connections: 32, Size: 200}
 		flags.StringVar(&cfg.API, "api", "", "")
 		flags.IntVar(&cfg.Messages, "messages", 0, "")
 		_ = flags.Parse(os.Args[3:])
-		result, err := bench.RunBare(context(), cfg)
+		result, err := bench.RunBare(context.Background(), cfg)
 		if err == nil {
 			err = json.NewEncoder(os.Stdout).Encode(result)
 		}
 		child(err)
-	case args == "run --config":
+	case "run --config":
 		child(runToy(os.Args[3]))
+	default:
+		m.Run()
 	}
-	os.Exit(m.Run())
 }
 
+// child ends a child process with a code that tells how it went.
 func child(err error) {
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
-	os.Exit(0)
 }
 
 // toy is a gateway of the simplest kind: a journal that is appended before the PUBACK, one poster a device, and
@@ -107,10 +108,13 @@ func runToy(config string) error {
 	signal.Notify(terminate, syscall.SIGTERM)
 	go func() {
 		<-terminate
-		os.Exit(0)
+		_ = listener.Close()
 	}()
 	for {
 		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -243,7 +247,7 @@ func (t *toy) deliver(queue chan toyRecord) {
 		for _, r := range batch {
 			id := fmt.Sprintf("%s-%d", filepath.Base(t.journal.Name()), r.N)
 			for t.post(r, id) != nil {
-				time.Sleep(2 * time.Millisecond)
+				<-time.After(2 * time.Millisecond)
 			}
 			if strings.Contains(t.defect, "duplicate") && r.N%100 == 0 {
 				_ = t.post(r, id+"-again")
@@ -259,7 +263,7 @@ func (t *toy) deliver(queue chan toyRecord) {
 }
 
 func (t *toy) post(r toyRecord, id string) error {
-	request, err := http.NewRequestWithContext(context(), http.MethodPost, t.url+"/devices/"+r.Device+"/telemetry?api-version=2022-07-31", bytes.NewReader(r.Body))
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, t.url+"/devices/"+r.Device+"/telemetry?api-version=2022-07-31", bytes.NewReader(r.Body))
 	if err != nil {
 		return err
 	}

@@ -279,7 +279,7 @@ func Number(value float64, unit string) string {
 	case magnitude < 100:
 		digits = 1
 	}
-	text := ""
+	var text string
 	if digits == 0 {
 		text = grouped(int64(value))
 	} else {

@@ -161,7 +161,8 @@ func (r *run) bare(ctx context.Context, messages int) (BareResult, error) {
 	if err := r.freshSink(ctx); err != nil {
 		return result, err
 	}
-	cmd := exec.Command(r.opts.Executable, "bench", "bare", "--api", r.sink.API, "--messages", strconv.Itoa(messages))
+	args := []string{"bench", "bare", "--api", r.sink.API, "--messages", strconv.Itoa(messages)}
+	cmd := exec.CommandContext(ctx, r.opts.Executable, args...) //nolint:gosec // it is this program
 	cmd.Env = environment(tokenVariable + "=" + r.sink.token)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

@@ -2,7 +2,6 @@ package bench_test
 
 import (
 	"bytes"
-	stdcontext "context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 
 	"iotc-gateway/cmd/internal/bench"
 )
-
-func context() stdcontext.Context { return stdcontext.Background() }
 
 func measure(t *testing.T, opts bench.Options) bench.Report {
 	t.Helper()
@@ -99,7 +96,7 @@ func writeScript(t *testing.T, script string) string {
 	}
 	path := filepath.Join(t.TempDir(), "gateway")
 	text := "#!/bin/sh\nself='" + self + "'\nif [ \"$1\" = bench ]; then exec \"$self\" \"$@\"; fi\n" + script + "\n"
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // it has to be executable
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return path

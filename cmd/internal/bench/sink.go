@@ -207,7 +207,7 @@ func (s *Sink) telemetry(w http.ResponseWriter, r *http.Request, device string) 
 		panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
 	}
 	if faults.Latency > 0 {
-		time.Sleep(faults.Latency)
+		_ = pause(r.Context(), faults.Latency) // an early end means that the caller is gone
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -58,7 +59,10 @@ func outageScenario(ctx context.Context, r *run) error {
 	drained := float64(stats.Readings) / stats.Last.Sub(stats.First).Seconds()
 	r.say("drained at %.0f/s", drained)
 	// A minute is what the store may take to give the space back.
-	disk, spaceAfter := int64(0), time.Duration(0)
+	var (
+		disk       int64
+		spaceAfter time.Duration
+	)
 	for emptied := time.Now(); ; {
 		if disk, err = diskUsage(g.data()); err != nil {
 			return err
@@ -151,8 +155,7 @@ func (r *run) killUnderLoad(ctx context.Context, kills int) error {
 	stop.Store(true)
 	if trouble != nil {
 		fleet.abandon()
-		<-ended
-		return trouble
+		return errors.Join(trouble, <-ended)
 	}
 	if err := <-ended; err != nil {
 		return err
@@ -272,8 +275,7 @@ func flakyScenario(ctx context.Context, r *run) error {
 	stop.Store(true)
 	if trouble != nil {
 		fleet.abandon()
-		<-ended
-		return trouble
+		return errors.Join(trouble, <-ended)
 	}
 	if err := <-ended; err != nil {
 		return err
