@@ -98,6 +98,7 @@ var formats = map[string]func(Options) (Decoder, error){
 	"influx":     newInflux,
 	"csv":        newCSV,
 	"binary":     newBinary,
+	"sparkplug":  newSparkplug,
 }
 
 // Formats lists the names that New knows, in order.
