@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// retained bounds the retained messages and hands them to the store. The messages themselves are with the library.
+type retained struct {
+	limits *Limits
+	store  *persistence
+
+	mu    sync.Mutex
+	sizes map[string]int
+	bytes int64
+}
+
+func newRetained(limits *Limits, store *persistence) *retained {
+	return &retained{limits: limits, store: store, sizes: map[string]int{}}
+}
+
+// admit reports whether a message to the topic finds room. An empty one takes the old one away and always does.
+func (r *retained) admit(topic string, size int) bool {
+	if size == 0 {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, known := r.sizes[topic]
+	n, bytes := len(r.sizes), r.bytes-int64(old)
+	if known {
+		n--
+	} else {
+		bytes += int64(len(topic))
+	}
+	return n+1 <= r.limits.MaxRetained && bytes+int64(size) <= r.limits.MaxRetainedBytes
+}
+
+// stored is told that the library retained a message, or forgot one.
+func (r *retained) stored(pk *packets.Packet) {
+	if strings.HasPrefix(pk.TopicName, "$") {
+		return
+	}
+	r.size(pk.TopicName, len(pk.Payload))
+	if len(pk.Payload) == 0 {
+		r.store.deleteRetained(pk.TopicName)
+		return
+	}
+	r.store.putRetained(pk)
+}
+
+func (r *retained) expired(topic string) {
+	r.size(topic, 0)
+	r.store.deleteRetained(topic)
+}
+
+// size notes what a topic's retained message takes; 0 takes it away.
+func (r *retained) size(topic string, size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.sizes[topic]; ok {
+		r.bytes -= int64(old + len(topic))
+		delete(r.sizes, topic)
+	}
+	if size > 0 {
+		r.sizes[strings.Clone(topic)] = size
+		r.bytes += int64(size + len(topic))
+	}
+}
+
+func (r *retained) usage() (n int, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sizes), r.bytes
+}
