@@ -137,13 +137,13 @@ func Payload(b []byte, seq, variants, size int) []byte {
 	b = append(b, "48.2,"...)
 	name("status")
 	b = append(b, '"')
-	for len(b)-start < size-2 {
-		b = append(b, padding[(len(b)-start)%len(padding)])
+	for missing := size - 2 - (len(b) - start); missing > 0; missing -= len(padding) {
+		b = append(b, padding[:min(missing, len(padding))]...)
 	}
 	return append(b, '"', '}')
 }
 
-const padding = "the quick brown fox jumps over the lazy dog "
+const padding = "running without complaint since the last inspection, next one due in spring; "
 
 // sequences appends to found every sequence number in a telemetry body, in the order of the text. It looks for
 // members whose name begins with seq and reads nothing else, so that the sink stays cheap.
