@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -11,26 +12,34 @@ const native = "native"
 // Mapper maps publications. It is immutable and safe for concurrent use; a reload makes a new one.
 type Mapper struct {
 	cfg      Config
+	routes   *routes
 	families *families
+	template func(device string) Template
 }
 
 // Options are what a mapper needs besides its configuration.
 type Options struct {
 	Families []Family // in the order in which they are asked
+	// Template returns the template of a device, nil if it has none: its values are not checked then. It is called once a record
+	// and must give the same answer as long as the mapper lives; a reload makes a new mapper.
+	Template func(device string) Template
 }
 
 // New compiles a configuration. All faults of it are in the error, joined.
 func New(cfg Config, opts Options) (*Mapper, error) {
 	var faults []error
-	cfg.Validate(func(path, message string) {
-		faults = append(faults, errors.New("mapping."+path+" "+message))
+	compiled := cfg.compile(func(path, message string) {
+		faults = append(faults, fmt.Errorf("mapping.%s: %s", path, message))
 	})
 	fams, errs := compileFamilies(opts.Families)
 	faults = append(faults, errs...)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return &Mapper{cfg: cfg, families: fams}, nil
+	return &Mapper{
+		cfg: cfg, families: fams, template: opts.Template,
+		routes: compiled,
+	}, nil
 }
 
 // Map turns a publication into records, events, messages and changes of state. now is the time of receipt. An error is always an
@@ -38,22 +47,42 @@ func New(cfg Config, opts Options) (*Mapper, error) {
 func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, error) {
 	in := input{pub: pub, now: now.UTC().Truncate(time.Millisecond), state: state}
 	var res Result
-	known, err := m.mapNative(&in, &res)
-	if !known && err == nil {
-		var room [maxLevels]string
-		var ok bool
-		if in.levels, ok = split(pub.Topic, room[:0]); ok {
-			known, err = m.mapFamily(&in, &res)
-		}
-	}
-	if err != nil {
+	if err := m.mapAll(&in, &res); err != nil {
 		return Result{}, err
-	}
-	if !known {
-		return Result{}, m.unmapped(pub.Topic)
 	}
 	return res, nil
 }
+
+// mapAll asks the routes, the native scheme and the families, in this order.
+func (m *Mapper) mapAll(in *input, res *Result) error {
+	topic := in.pub.Topic
+	if len(topic) > maxTopicBytes {
+		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the topic has %d bytes, at most %d are mapped", len(topic), maxTopicBytes)}
+	}
+	levels, fits := split(topic, in.room[:0])
+	if !fits {
+		return m.unmapped(topic)
+	}
+	in.levels = levels
+	mapped, more := false, true
+	if len(m.routes.all) > 0 {
+		var err error
+		if mapped, more, err = m.mapRoutes(in, res); err != nil || !more {
+			return err
+		}
+	}
+	known, err := m.mapNative(in, res)
+	if err != nil || known {
+		return err
+	}
+	if known, err = m.mapFamily(in, res); err != nil || known || mapped {
+		return err
+	}
+	return m.unmapped(topic)
+}
+
+// maxTopicBytes bounds the topics that are looked at.
+const maxTopicBytes = 1024
 
 // input is one publication on its way through the mapper.
 type input struct {
@@ -61,7 +90,9 @@ type input struct {
 	now   time.Time
 	state State
 
-	levels []string // of the topic, once they are needed
+	levels  []string // of the topic
+	room    [12]string
+	pending map[string][]byte // report on change: what this publication has set so far
 }
 
 func (m *Mapper) unmapped(topic string) *Error {

@@ -86,20 +86,20 @@ func asError(err error) *Error {
 }
 
 func (m *Mapper) nativeTelemetry(in *input, res *Result, device, _, _ string) error {
-	b := in.pub.Payload
+	b := trimText(in.pub.Payload)
 	if err := checkText(b); err != nil {
 		return err
 	}
-	var s scanner
-	s.reset(b)
+	s := scanners.get(b)
+	defer scanners.put(s)
 	s.space()
 	switch {
 	case s.i < len(b) && b[s.i] == '{':
-		if err := m.readingObject(&s, in, res, device, 0); err != nil {
+		if err := m.readingObject(s, in, res, device, 0); err != nil {
 			return err
 		}
 	case s.i < len(b) && b[s.i] == '[':
-		if err := m.readingArray(&s, in, res, device); err != nil {
+		if err := m.readingArray(s, in, res, device); err != nil {
 			return err
 		}
 	default:
@@ -169,7 +169,7 @@ func (m *Mapper) readingObject(s *scanner, in *input, res *Result, device string
 			return ValidName(string(mem.key))
 		}
 		return nil
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (m *Mapper) readingObject(s *scanner, in *input, res *Result, device string
 	if err != nil {
 		return err
 	}
-	return m.emit(in, res, Record{Kind: KindTelemetry, Device: device, Value: value, Time: st.time, TimeFrom: st.from, Origin: native})
+	return m.emit(in, res, Record{Kind: KindTelemetry, Device: device, Value: value, Time: st.time, TimeFrom: st.from, Origin: native}, nil)
 }
 
 // compact removes the white space of valid JSON text.
@@ -233,7 +233,7 @@ func (m *Mapper) nativeReading(in *input, res *Result, device, name, _ string) e
 	}
 	return m.emit(in, res, Record{
 		Kind: KindTelemetry, Device: device, Value: wrap(name, value), Time: in.now, TimeFrom: Receipt, Origin: native,
-	})
+	}, nil)
 }
 
 // wrap makes {"name":value}.
@@ -265,11 +265,12 @@ func appendString(b []byte, s string) []byte {
 
 // oneValue reads any JSON value, or text as a string.
 func oneValue(payload []byte) ([]byte, error) {
+	payload = trimText(payload)
 	if err := checkText(payload); err != nil {
 		return nil, err
 	}
-	var s scanner
-	s.reset(payload)
+	s := scanners.get(payload)
+	defer scanners.put(s)
 	s.space()
 	at := s.i
 	err := s.value(0)
@@ -304,12 +305,12 @@ func oneValue(payload []byte) ([]byte, error) {
 }
 
 func (m *Mapper) nativeProperties(in *input, res *Result, device, _, _ string) error {
-	b := in.pub.Payload
+	b := trimText(in.pub.Payload)
 	if err := checkText(b); err != nil {
 		return err
 	}
-	var s scanner
-	s.reset(b)
+	s := scanners.get(b)
+	defer scanners.put(s)
 	s.space()
 	if s.i >= len(b) || b[s.i] != '{' {
 		return &Error{
@@ -326,7 +327,7 @@ func (m *Mapper) nativeProperties(in *input, res *Result, device, _, _ string) e
 		}
 		members = append(members, mem)
 		return ValidName(string(mem.key))
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -347,7 +348,7 @@ func (m *Mapper) nativeProperties(in *input, res *Result, device, _, _ string) e
 			value = compact(value)
 		}
 		r := Record{Kind: KindProperty, Device: device, Name: string(mem.key), Value: value, Time: st.time, TimeFrom: st.from, Origin: native}
-		if err := m.emit(in, res, r); err != nil {
+		if err := m.emit(in, res, r, nil); err != nil {
 			return err
 		}
 	}
@@ -364,7 +365,7 @@ func (m *Mapper) nativeProperty(in *input, res *Result, device, name, _ string) 
 	}
 	return m.emit(in, res, Record{
 		Kind: KindProperty, Device: device, Name: name, Value: value, Time: in.now, TimeFrom: Receipt, Origin: native,
-	})
+	}, nil)
 }
 
 func (m *Mapper) nativeGet(in *input, res *Result, device, name, _ string) error {
@@ -409,8 +410,8 @@ func structuredResponse(value []byte, ev *CommandResponse) bool {
 	if value[0] != '{' {
 		return false
 	}
-	var s scanner
-	s.reset(value)
+	s := scanners.get(value)
+	defer scanners.put(s)
 	status, others := "", false
 	var result []byte
 	err := s.object(0, func(mem member) error {
@@ -423,7 +424,7 @@ func structuredResponse(value []byte, ev *CommandResponse) bool {
 			others = true
 		}
 		return nil
-	})
+	}, nil)
 	if err != nil || others {
 		return false
 	}
@@ -457,7 +458,7 @@ func (m *Mapper) nativeTrigger(in *input, res *Result, device, name, _ string) e
 	}
 	return m.emit(in, res, Record{
 		Kind: KindCommand, Device: device, Name: name, Value: args, Time: in.now, TimeFrom: Receipt, Origin: native, Response: in.reply(),
-	})
+	}, nil)
 }
 
 // emitChecked validates what the native scheme has validated on its way, and emits the record.
@@ -484,7 +485,7 @@ func (m *Mapper) emitChecked(in *input, res *Result, r Record) error {
 			return e
 		}
 	}
-	return m.emit(in, res, r)
+	return m.emit(in, res, r, nil)
 }
 
 // checkObject makes sure that a telemetry value is an object with names that the application takes.
@@ -501,22 +502,6 @@ func checkObject(value []byte) error {
 		return &Error{Code: CodeUndecodable, Message: "the reading holds no value"}
 	}
 	return err
-}
-
-// emit is the one door through which records enter a result.
-func (m *Mapper) emit(in *input, res *Result, r Record) error {
-	if int64(len(r.Value)) > m.cfg.MaxRecordBytes {
-		return tooLarge(len(r.Value), m.cfg.MaxRecordBytes)
-	}
-	if in.pub.Replayed && r.Kind == KindTelemetry {
-		if r.TimeFrom == Receipt {
-			res.Tally.Replayed++
-			return nil
-		}
-		r.Historical = true
-	}
-	res.Records = append(res.Records, r)
-	return nil
 }
 
 func tooLarge(n int, limit int64) *Error {

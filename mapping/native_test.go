@@ -25,7 +25,11 @@ func newMapper(t testing.TB) *mapping.Mapper {
 
 // calls maps one publication and renders it the way a person would write it down.
 func calls(m *mapping.Mapper, topic, payload string) string {
-	res, err := m.Map(&mapping.Publication{Topic: topic, Payload: []byte(payload), FutureBound: 24 * time.Hour}, receipt, nil)
+	return callsOf(m, &mapping.Publication{Topic: topic, Payload: []byte(payload), FutureBound: 24 * time.Hour})
+}
+
+func callsOf(m *mapping.Mapper, pub *mapping.Publication) string {
+	res, err := m.Map(pub, receipt, nil)
 	if err != nil {
 		e, ok := errors.AsType[*mapping.Error](err)
 		if !ok {

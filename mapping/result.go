@@ -44,6 +44,8 @@ type Tally struct {
 	TooSoon     int // within the minimum interval
 	Replayed    int // telemetry of a retained replay that has no time of its own
 	Implausible int // the device's time was not credible, the time of receipt was taken
+	Unmodelled  int // values that the device's template does not speak of, passed on
+	NoOnline    int // availability of a device whose template has no property online
 }
 
 // Add adds the counts of another tally.
@@ -54,6 +56,8 @@ func (t *Tally) Add(o Tally) {
 	t.TooSoon += o.TooSoon
 	t.Replayed += o.Replayed
 	t.Implausible += o.Implausible
+	t.Unmodelled += o.Unmodelled
+	t.NoOnline += o.NoOnline
 }
 
 // State is what earlier mappings left behind. Get must already show the changes of every earlier publication that was handed

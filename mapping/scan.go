@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -30,6 +31,26 @@ type scanner struct {
 	spaced bool     // there was white space between tokens
 	keys   [][]byte // keys of the objects that are open, the innermost last
 	room   [24][]byte
+	found  [][]byte // values of the paths that were asked for
+}
+
+// scanners keeps scanners for the next payload.
+var scanners scannerPool
+
+type scannerPool struct{ pool sync.Pool }
+
+func (p *scannerPool) get(b []byte) *scanner {
+	s, ok := p.pool.Get().(*scanner)
+	if !ok {
+		s = &scanner{}
+	}
+	s.reset(b)
+	return s
+}
+
+func (p *scannerPool) put(s *scanner) {
+	s.b, s.found, s.keys = nil, nil, nil
+	p.pool.Put(s)
 }
 
 // scanError is a fault in the text; large marks one of a limit.
@@ -50,13 +71,13 @@ func Members(object []byte, fn func(key string, value json.RawMessage) error) er
 	if err := checkText(object); err != nil {
 		return asError(err)
 	}
-	var s scanner
-	s.reset(object)
+	s := scanners.get(object)
+	defer scanners.put(s)
 	s.space()
 	if s.i >= len(object) || object[s.i] != '{' {
 		return asError(s.fail("an object"))
 	}
-	err := s.object(0, func(m member) error { return fn(string(m.key), m.value) })
+	err := s.object(0, func(m member) error { return fn(string(m.key), m.value) }, nil)
 	if err == nil {
 		err = s.end()
 	}
@@ -64,6 +85,15 @@ func Members(object []byte, fn func(key string, value json.RawMessage) error) er
 		return asError(err)
 	}
 	return nil
+}
+
+// trimText removes what a C program leaves around its text: a byte order mark in front, NUL bytes behind.
+func trimText(b []byte) []byte {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // checkText refuses what no JSON text can be, with words for the common cases.
@@ -113,7 +143,7 @@ func (s *scanner) value(depth int) error {
 	}
 	switch c := s.b[s.i]; c {
 	case '{':
-		return s.object(depth, nil)
+		return s.object(depth, nil, nil)
 	case '[':
 		return s.array(depth, nil)
 	case '"':
@@ -142,8 +172,8 @@ func (s *scanner) word(w string) error {
 }
 
 // object passes over an object and hands its members to each, in order, unless each is nil. The members' bytes are pieces of
-// the text (but for a key with escapes).
-func (s *scanner) object(depth int, each func(member) error) error {
+// the text (but for a key with escapes). The members that want names are put into found.
+func (s *scanner) object(depth int, each func(member) error, want *pathNode) error {
 	if depth >= MaxDepth {
 		return &scanError{message: fmt.Sprintf("objects and arrays are nested deeper than %d", MaxDepth), large: true}
 	}
@@ -175,7 +205,7 @@ func (s *scanner) object(depth int, each func(member) error) error {
 		s.i++
 		s.space()
 		at := s.i
-		if err := s.value(depth + 1); err != nil {
+		if err := s.wanted(m.key, depth+1, want); err != nil {
 			return err
 		}
 		m.end, m.value = s.i, s.b[at:s.i:s.i]
@@ -199,6 +229,28 @@ func (s *scanner) object(depth int, each func(member) error) error {
 			return s.fail("a comma or }")
 		}
 	}
+}
+
+// wanted passes over the value of a key and keeps its text, and those of its members, for whom the tree says so.
+func (s *scanner) wanted(key []byte, depth int, want *pathNode) error {
+	if want == nil {
+		return s.value(depth)
+	}
+	n := want.find(key)
+	if n == nil {
+		return s.value(depth)
+	}
+	at := s.i
+	var err error
+	if len(n.children) > 0 && at < len(s.b) && s.b[at] == '{' {
+		err = s.object(depth, nil, n)
+	} else {
+		err = s.value(depth)
+	}
+	if err == nil && n.index >= 0 {
+		s.found[n.index] = s.b[at:s.i:s.i]
+	}
+	return err
 }
 
 // once refuses a key that the open object already has. Few keys are compared one by one, many through a set.

@@ -1,0 +1,80 @@
+package mapping
+
+import (
+	"encoding/json"
+	"errors"
+
+	"iotc-gateway/mapping/template"
+)
+
+// Template checks a device's values against its device template, and coerces them where nothing is lost. What it returns takes
+// the place of what it was given. *template.Template is one.
+type Template interface {
+	Telemetry(body json.RawMessage) (fitted json.RawMessage, unknown int, err error)
+	Property(name string, value json.RawMessage) (json.RawMessage, error)
+	Command(name string, args json.RawMessage) (json.RawMessage, error)
+}
+
+// emit is the one door through which records enter a result: size, replay, template, report on change. r is the route that made
+// the record, nil for the native scheme and families.
+func (m *Mapper) emit(in *input, res *Result, rec Record, r *route) error {
+	if int64(len(rec.Value)) > m.cfg.MaxRecordBytes {
+		return tooLarge(len(rec.Value), m.cfg.MaxRecordBytes)
+	}
+	if in.pub.Replayed && rec.Kind == KindTelemetry {
+		if rec.TimeFrom == Receipt {
+			res.Tally.Replayed++
+			return nil
+		}
+		rec.Historical = true
+	}
+	if m.template != nil {
+		if modelled, err := m.fit(res, &rec); err != nil || !modelled {
+			return err
+		}
+	}
+	if rec.Kind == KindTelemetry {
+		rules := reporting{def: m.cfg.Report}
+		if r != nil {
+			rules = reporting{def: r.report, byName: r.reports}
+		}
+		if rules.active() && !rec.Historical {
+			if keep := m.thin(in, res, &rec, rules); !keep {
+				return nil
+			}
+		}
+	}
+	res.Records = append(res.Records, rec)
+	return nil
+}
+
+// fit holds a record against its device's template. A property online that the template does not have is left out and counted:
+// availability is the gateway's own knowledge, and not a fault of the device.
+func (m *Mapper) fit(res *Result, rec *Record) (modelled bool, err error) {
+	t := m.template(rec.Device)
+	if t == nil {
+		return true, nil
+	}
+	var value json.RawMessage
+	switch rec.Kind {
+	case KindTelemetry:
+		var unknown int
+		value, unknown, err = t.Telemetry(rec.Value)
+		res.Tally.Unmodelled += unknown
+	case KindProperty:
+		value, err = t.Property(rec.Name, rec.Value)
+		if rec.Name == PropertyOnline && errors.Is(err, template.ErrUnknownName) {
+			res.Tally.NoOnline++
+			return false, nil
+		}
+	case KindCommand:
+		value, err = t.Command(rec.Name, rec.Value)
+	default:
+		return true, nil
+	}
+	if err != nil {
+		return true, &Error{Code: CodeTemplate, Device: rec.Device, Name: rec.Name, Message: "device " + rec.Device + ": " + err.Error()}
+	}
+	rec.Value = value
+	return true, nil
+}
