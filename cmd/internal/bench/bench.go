@@ -37,6 +37,8 @@ type Options struct {
 	Progress func(line string)
 }
 
+var errRunLimit = fmt.Errorf("not finished within %s", runLimit)
+
 // ErrUnknownScenario says that Options.Scenarios has a name that is none.
 var ErrUnknownScenario = errors.New("unknown scenario")
 
@@ -176,7 +178,12 @@ func measure(ctx context.Context, s scenario, opts Options, root string, sink *s
 	for i := range opts.Runs {
 		opts.Progress(fmt.Sprintf("%s, run %d of %d", s.name, i+1, opts.Runs))
 		r := &run{opts: opts, root: root, sink: sink, name: s.name}
-		err := s.run(ctx, r)
+		limited, cancel := context.WithTimeoutCause(ctx, runLimit, errRunLimit)
+		err := s.run(limited, r)
+		if cause := context.Cause(limited); cause != nil {
+			err = cause
+		}
+		cancel()
 		r.end()
 		outcomes = append(outcomes, &r.outcome)
 		if err != nil {

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// runLimit bounds one run of one scenario, should a gateway neither answer nor end.
+const runLimit = 30 * time.Minute
+
 // afterDrain is how long the bench listens after the last reading for one that comes twice.
 const afterDrain = 300 * time.Millisecond
 
@@ -142,7 +145,16 @@ func (r *run) judge(ctx context.Context, fleets ...*Fleet) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	return judgeFleets(ledger, fleets), nil
+	stats, err := r.sink.Stats(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if stats.Refused > 0 {
+		r.say("%d calls had a wrong token, no api-version or an unknown path", stats.Refused)
+	}
+	v := judgeFleets(ledger, fleets)
+	v.Unexpected += int(stats.Unreadable) // nothing without a sequence number was published
+	return v, nil
 }
 
 // judgeAndKeep is judge for a run in which nothing is excused.
