@@ -47,6 +47,7 @@ type flow struct {
 	written   float64 // bytes written to disk for each payload byte accepted
 	count     int     // readings
 	calls     int64   // that carried them
+	opened    int64   // connections to the application, over the life of the gateway
 }
 
 // through sends messages through a warmed-up gateway (for a time when Options.Duration says so) and waits until all of
@@ -86,6 +87,7 @@ func (r *run) through(ctx context.Context, g *gateway, f *Fleet, messages int) (
 		cpu:       milliseconds(after.CPU-before.CPU) / float64(count) * 1000,
 		written:   float64(after.WriteBytes-before.WriteBytes) / float64(count*payloadSize),
 		count:     count,
+		opened:    stats.Connections,
 		calls:     stats.Calls - sinkBefore.Calls,
 	}
 	r.say("accepted %.0f/s, delivered %.0f/s, %.1f CPU ms per 1,000", result.accepted, result.delivered, result.cpu)
@@ -117,6 +119,7 @@ func steadyScenario(ctx context.Context, r *run) error {
 	r.outcome.add("acknowledged after, p99", "ms", milliseconds(fleet.Latency.Percentile(99)))
 	r.outcome.add("resident memory, peak", "MiB", mebibytes(g.peakRSS))
 	r.outcome.add("anonymous memory, peak", "MiB", mebibytes(g.peakAno))
+	r.outcome.add("connections opened to the application", "", float64(result.opened))
 	return nil
 }
 
