@@ -15,7 +15,7 @@ import (
 // cborDecoder reads RFC 8949. Keys that are integers become their decimal digits, because a tree has text keys
 // only. Tags: 0 and 1 are times, 2 and 3 integers of any size, 4 a decimal fraction; of any other tag the content
 // counts. Numbers that JSON cannot carry (NaN, infinities) and undefined become null. Text that
-// is not UTF-8 gets U+FFFD, as in JSON. A single-precision number
+// is not UTF-8 and a key that stands twice are refused, as in JSON. A single-precision number
 // keeps its exact value, so 20.6 sent as a float32 is 20.600000381469727.
 type cborDecoder struct {
 	limits Limits
@@ -31,7 +31,8 @@ func compileCBOR(limits Limits) (*cborDecoder, error) {
 		MaxArrayElements: max(limits.MaxItems, 16),
 		MaxMapPairs:      max(limits.MaxItems, 16),
 		TimeTag:          cbor.DecTagOptional,
-		UTF8:             cbor.UTF8DecodeInvalid,
+		UTF8:             cbor.UTF8RejectInvalid,
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 	}.DecMode()
 	if err != nil {
 		return nil, err

@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// jsonDecoder reads RFC 8259. Where devices are known to be sloppy it is lenient in ways that lose nothing: a
-// byte order mark in front and NUL bytes behind (a C string sent with its terminator) are ignored, and bytes that
-// are not UTF-8 become U+FFFD. The last of two equal keys wins.
+// jsonDecoder reads RFC 8259. A byte order mark in front and NUL bytes behind (a C string sent with its
+// terminator) are ignored. Bytes that are not UTF-8 and a key that stands twice in one object are refused: two
+// readers would not see the same.
 type jsonDecoder struct {
 	limits Limits
 	keys   *keyCache
@@ -202,6 +202,7 @@ func (p *jsonParser) object() (any, error) {
 		if p.at >= len(p.data) || p.data[p.at] != '"' {
 			return nil, p.unexpected("a key in double quotes")
 		}
+		begin := p.at
 		raw, err := p.text()
 		if err != nil {
 			return nil, err
@@ -217,7 +218,10 @@ func (p *jsonParser) object() (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		object[key] = value
+		known := len(object)
+		if object[key] = value; len(object) == known {
+			return nil, syntaxAt("json", p.data, begin, "the key %s stands there twice", quote([]byte(key)))
+		}
 		if more, err := p.next('}'); err != nil || !more {
 			return object, err
 		}
@@ -393,6 +397,9 @@ func (p *jsonParser) slowText(start int) ([]byte, error) {
 			p.at++
 		default:
 			r, size := utf8.DecodeRune(p.data[p.at:])
+			if r == utf8.RuneError && size == 1 {
+				return nil, syntaxAt("json", p.data, p.at, "the byte 0x%02x, which is not UTF-8", c)
+			}
 			out = utf8.AppendRune(out, r)
 			p.at += size
 		}
