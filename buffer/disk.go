@@ -1,0 +1,280 @@
+package buffer
+
+import (
+	"io/fs"
+	"math/bits"
+	"path/filepath"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// headroom is what Badger may still write after the last record was accepted: memtables on their way out and
+	// compactions. Its files are mapped, so running out of space is no error but a SIGBUS that ends the process.
+	headroom = 48 << 20
+	// lastRoom is the free space below which not even deletions are written.
+	lastRoom = 24 << 20
+	// checkBytes is how much is written between two looks at the free space.
+	checkBytes = 8 << 20
+)
+
+// freeSpace asks the file system.
+func freeSpace(dir string) (free, total int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, err
+	}
+	size := int64(st.Bsize)                                                              //nolint:unconvert // 32 bits wide on some systems
+	return int64(min(st.Bavail, 1<<40)) * size, int64(min(st.Blocks, 1<<40)) * size, nil //nolint:gosec // bounded
+}
+
+// checkSpace looks at the free space. The thresholds have some play, so that the store does not flap.
+func (s *Store) checkSpace() {
+	free, _, err := s.opt.FreeSpace(s.opt.Dir)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.log.Warn("read free space", zap.Error(err))
+		return
+	}
+	s.freeBytes = free
+	s.sinceCheck = 0
+	floor, last := s.cfg.MinFreeBytes+headroom, int64(lastRoom)
+	if s.diskFull {
+		floor += 4 << 20
+	}
+	if s.critical {
+		last += 8 << 20
+	}
+	full, critical := free < floor, free < last
+	if full != s.diskFull {
+		if full {
+			s.log.Error("the disk is full: publications are refused", zap.Int64("free", free), zap.Int64("floor", floor))
+		} else {
+			s.log.Info("the disk has space again", zap.Int64("free", free))
+		}
+	}
+	s.diskFull, s.critical = full, critical
+	if s.waiting {
+		s.diskFull = true // until the database is open
+	}
+}
+
+// writable reports whether a transaction may be written now.
+func (s *Store) writable() bool { return !s.critical && s.failed == nil && s.kv.ready() }
+
+// setLimit computes what records may take from the size of the disk and the configuration.
+func (s *Store) setLimit() {
+	limit := s.cfg.MaxBytes
+	if limit == 0 {
+		limit = 2 << 30
+		if bits.UintSize == 32 {
+			limit = 512 << 20
+		}
+		limit = max(minStore, min(limit, (s.freeBytes+s.sizeOnDisk())/2))
+	}
+	s.maxDisk = limit
+	// Memtables, value log and compactions need their part of it.
+	limit -= min(48<<20, limit/2)
+	s.limit, s.fullLimit = limit, limit
+	for c := range numClasses {
+		s.reserve[c] = s.cfg.Classes.Of(c).Reserve
+		if s.reserve[c] == 0 && c != ClassTelemetry {
+			s.reserve[c] = limit / 16
+		}
+	}
+}
+
+// sizeOnDisk adds up the blocks that the files take.
+func (s *Store) sizeOnDisk() (n int64) {
+	_ = filepath.WalkDir(s.kv.opt.Dir, func(path string, e fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil && e.Type().IsRegular() && unix.Lstat(path, &st) == nil {
+			n += st.Blocks * 512
+		}
+		return nil
+	})
+	return n
+}
+
+const (
+	houseEvery  = time.Second
+	expireEvery = 10
+	deadEvery   = 60
+	flattenWhen = 50_000 // deleted records since the last time
+	flattenSize = 12 << 20
+)
+
+// keepHouse does what is to be done now and then: free space, time, ages, and giving space back.
+func (s *Store) keepHouse() {
+	t := time.NewTicker(houseEvery)
+	defer t.Stop()
+	var syncer <-chan time.Time
+	if s.syncEvery > 0 {
+		st := time.NewTicker(s.syncEvery)
+		defer st.Stop()
+		syncer = st.C
+	}
+	for n := 1; ; n++ {
+		select {
+		case <-s.quit:
+			return
+		case <-syncer:
+			s.syncNow()
+			n--
+			continue
+		case <-t.C:
+		}
+		s.checkSpace()
+		s.reopen()
+		if s.clk.Observe(); s.clk.Dirty() {
+			s.Append(&Batch{}, nil) // the table of boots goes with any transaction
+		}
+		s.measureDisk(n)
+		if n%expireEvery == 0 {
+			for _, c := range Classes() {
+				s.expireSome(c)
+			}
+		}
+		if n%deadEvery == 1 {
+			s.trimDead(false)
+		}
+		s.flatten()
+		s.poke()
+	}
+}
+
+// syncNow makes durable what was written since the last time, with an interval as Config.Sync.
+func (s *Store) syncNow() {
+	s.mu.Lock()
+	need := s.unsynced
+	s.unsynced = false
+	s.mu.Unlock()
+	if !need {
+		return
+	}
+	s.kv.mu.RLock()
+	defer s.kv.mu.RUnlock()
+	if s.kv.db == nil {
+		return
+	}
+	if err := s.kv.db.Sync(); err != nil {
+		s.log.Error("sync", zap.Error(err))
+	}
+}
+
+// measureDisk keeps an eye on the files and the rates. When deleted records make the files larger than they should be,
+// the queue gets less room until they are compacted away.
+func (s *Store) measureDisk(n int) {
+	size := int64(-1)
+	if n%5 == 0 {
+		size = s.sizeOnDisk()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate.tick(time.Now(), s.cur.bytes)
+	if size < 0 {
+		return
+	}
+	s.diskBytes = size
+	switch {
+	case size > s.maxDisk:
+		s.limit = max(s.fullLimit/2, s.limit-s.fullLimit/20)
+	case size < s.maxDisk-s.maxDisk/10:
+		s.limit = min(s.fullLimit, s.limit+s.fullLimit/20)
+	}
+}
+
+// reopen opens the database when it is closed: because the disk was full at Open, or after a failed write.
+func (s *Store) reopen() {
+	s.mu.Lock()
+	critical, failed := s.critical, s.failed
+	s.mu.Unlock()
+	if critical || s.kv.ready() {
+		return
+	}
+	if failed == nil {
+		s.mu.Lock()
+		err := s.openDatabase() // nobody has used the store yet: holding the lock delays refusals only
+		if err == nil {
+			s.waiting, s.diskFull = false, false
+		}
+		s.mu.Unlock()
+		if err != nil {
+			s.log.Error("open store", zap.Error(err))
+			return
+		}
+		s.checkSpace()
+		return
+	}
+	if err := s.kv.open(); err != nil {
+		s.log.Error("open store again", zap.Error(err))
+		return
+	}
+	s.mu.Lock()
+	s.failed = nil
+	s.mu.Unlock()
+	s.log.Info("the store takes writes again")
+}
+
+// afterFailure closes and opens the database after a transaction failed: Badger then writes its memtable out as a
+// table, so that what later transactions build on does not depend on the log that could not be synced.
+func (s *Store) afterFailure(cause error) {
+	if s.opt.Commit != nil && s.kv.ready() && !s.reopenAfterFault {
+		// An injected fault leaves Badger itself sound.
+		return
+	}
+	err := s.kv.close()
+	if err == nil {
+		err = s.kv.open()
+	}
+	if err == nil {
+		return
+	}
+	s.log.Error("the store does not take writes", zap.Error(err), zap.NamedError("first", cause))
+	s.mu.Lock()
+	s.failed = err
+	s.mu.Unlock()
+}
+
+// flatten compacts everything into one level after much was deleted and little is left: Badger by itself keeps deleted
+// records until it happens to compact their tables.
+func (s *Store) flatten() {
+	s.mu.Lock()
+	var left int64
+	for c := range numClasses {
+		left += s.cur.bytes[c]
+	}
+	due := !s.flattening && !s.critical && !s.closing && s.failed == nil && s.deleted > flattenWhen &&
+		s.diskBytes > flattenSize+2*left
+	if due {
+		s.flattening = true
+		s.deleted = 0
+	}
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	s.others.Go(func() {
+		start := time.Now()
+		s.kv.mu.RLock()
+		db := s.kv.db
+		var err error
+		if db != nil {
+			err = flattenDB(db)
+		}
+		s.kv.mu.RUnlock()
+		size := s.sizeOnDisk()
+		s.mu.Lock()
+		s.flattening = false
+		s.diskBytes = size
+		s.stats.flattens++
+		s.mu.Unlock()
+		s.log.Info("gave space back", zap.Duration("took", time.Since(start)), zap.Int64("bytes", size), zap.Error(err))
+	})
+}
+
+func flattenDB(db *badger.DB) error { return db.Flatten(1) }

@@ -1,0 +1,170 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"go.uber.org/zap"
+)
+
+// engine is Badger, in a form that can be closed and opened again under the feet of its readers: after a failed sync
+// the only way to be sure of what is on disk is to close it, which writes the memtable out as a table of its own.
+type engine struct {
+	opt    badger.Options
+	commit func(commit func() error) error
+
+	mu sync.RWMutex // read: a transaction runs; write: Badger is being opened or closed
+	db *badger.DB
+
+	isOpen atomic.Bool
+}
+
+// ErrUnavailable is the answer while the database is not open, which happens only on a full disk or after a fault.
+var ErrUnavailable = errors.New("buffer: the store is not open")
+
+// badgerOptions are the measured settings; see the package comment for what each one prevents.
+func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
+	opt := badger.DefaultOptions(dir)
+	opt.SyncWrites = sync
+	opt.DetectConflicts = false
+	opt.MetricsEnabled = false
+	opt.NumGoroutines = 1
+	opt.NumVersionsToKeep = 1
+	opt.MemTableSize = 4 << 20
+	opt.NumMemtables = 2
+	opt.BaseTableSize = 2 << 20
+	opt.BaseLevelSize = 4 << 20
+	opt.NumLevelZeroTables = 2
+	opt.NumLevelZeroTablesStall = 8
+	opt.NumCompactors = 2
+	opt.ValueThreshold = 512 << 10
+	opt.ValueLogFileSize = 8 << 20
+	opt.Compression = options.Snappy
+	opt.BlockCacheSize = 2 << 20
+	opt.IndexCacheSize = 0
+	if bits.UintSize == 32 {
+		opt.BlockCacheSize = 1 << 20
+	}
+	opt.Logger = badgerLog{log.Named("badger").Sugar()}
+	return opt
+}
+
+// badgerLog passes on what an operator could act on.
+type badgerLog struct{ log *zap.SugaredLogger }
+
+func (l badgerLog) Errorf(f string, a ...any)   { l.log.Warnf(strings.TrimSpace(f), a...) }
+func (l badgerLog) Warningf(f string, a ...any) { l.log.Warnf(strings.TrimSpace(f), a...) }
+func (l badgerLog) Infof(string, ...any)        {}
+func (l badgerLog) Debugf(string, ...any)       {}
+
+func (e *engine) open() (err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.db != nil {
+		return nil
+	}
+	// Badger panics on some kinds of damage instead of returning an error.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("open database: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	db, err := badger.Open(e.opt)
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	e.db = db
+	e.isOpen.Store(true)
+	return nil
+}
+
+func (e *engine) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.db == nil {
+		return nil
+	}
+	e.isOpen.Store(false)
+	err := e.db.Close()
+	e.db = nil
+	return err
+}
+
+func (e *engine) ready() bool { return e.isOpen.Load() }
+
+func (e *engine) view(fn func(txn *badger.Txn) error) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return ErrUnavailable
+	}
+	return e.db.View(fn)
+}
+
+// update runs fn in one transaction and commits it. Only the committer calls it. The keys and values that fn sets must
+// stay unchanged until update has returned.
+func (e *engine) update(fn func(txn *badger.Txn) error) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return ErrUnavailable
+	}
+	txn := e.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	if e.commit != nil {
+		return e.commit(txn.Commit)
+	}
+	return txn.Commit()
+}
+
+func (e *engine) get(key []byte) (value []byte, ok bool, err error) {
+	err = e.view(func(txn *badger.Txn) error {
+		it, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		value, err = it.ValueCopy(nil)
+		ok = err == nil
+		return err
+	})
+	return value, ok, err
+}
+
+// scan calls fn for every key with the prefix, from start on. The slices are valid during the call.
+func (e *engine) scan(prefix, start []byte, fn func(k, v []byte) (more bool, err error)) error {
+	return e.view(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix = prefix
+		o.PrefetchSize = 64
+		it := txn.NewIterator(o)
+		defer it.Close()
+		if len(start) == 0 {
+			start = prefix
+		}
+		for it.Seek(start); it.Valid(); it.Next() {
+			item := it.Item()
+			more := true
+			err := item.Value(func(v []byte) (err error) {
+				more, err = fn(item.Key(), v)
+				return err
+			})
+			if err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,3 @@
+package buffer
+
+func tornBytes(string) int64 { return 0 }
