@@ -216,3 +216,6 @@ func (l *link) snapshot() (st Status, open bool, changed <-chan struct{}) {
 	defer l.mu.Unlock()
 	return l.status, l.open, l.changed
 }
+
+// Delivers reports whether records go up in this state.
+func (s State) Delivers() bool { return s == Starting || s == Online || s == Throttled }
