@@ -1,0 +1,319 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"iotc-gateway/bridge"
+	"iotc-gateway/bridge/central"
+	"iotc-gateway/broker"
+	"iotc-gateway/buffer"
+	"iotc-gateway/buffer/clock"
+	"iotc-gateway/cmd/internal/console"
+	"iotc-gateway/configs"
+	"iotc-gateway/mapping"
+)
+
+// How long the steps of a stop may take. Together they stay below the ten
+// seconds that a stop is allowed.
+const (
+	drainGrace  = 2 * time.Second
+	uplinkGrace = 3 * time.Second
+	storeGrace  = 3 * time.Second
+)
+
+// Options are what a gateway needs besides its configuration.
+type Options struct {
+	Log     *zap.Logger
+	Version string
+	// Notify tells the service manager of the gateway's state; nil where
+	// there is none.
+	Notify Notifier
+	// Transport replaces the uplink's own, for tests.
+	Transport http.RoundTripper
+}
+
+// Gateway is all the parts, made and joined.
+type Gateway struct {
+	cfg     *configs.Config
+	log     *zap.Logger
+	version string
+	notify  Notifier
+	started time.Time
+
+	clock    *clock.Clock
+	store    *buffer.Store
+	users    *broker.Users
+	broker   *broker.Broker
+	ingest   *ingest
+	registry *bridge.Registry
+	pacer    *bridge.Pacer
+	client   *central.Client // nil without an uplink
+	loop     *bridge.Loop    // nil without an uplink
+	console  *console.Server // nil when it is turned off
+	cleanup  cleanup
+}
+
+// UsersFile is where the users of a data directory live.
+func UsersFile(dataDir string) string { return filepath.Join(dataDir, "users.json") }
+
+// StoreDir is where the store of a data directory lives.
+func StoreDir(dataDir string) string { return filepath.Join(dataDir, "store") }
+
+// New makes a gateway: everything that can fail because of the configuration
+// or the machine fails here, and what was made until then is closed again.
+func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
+	g := &Gateway{cfg: cfg, log: opts.Log, version: opts.Version, notify: opts.Notify, started: time.Now()}
+	if g.notify == nil {
+		g.notify = silent{}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.cleanup.run(g.log))
+		}
+	}()
+	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openBroker, g.openConsole}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *Gateway) openStore() error {
+	dir := g.cfg.Gateway.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("gateway.data_dir: %w", err)
+	}
+	g.clock = clock.New(clock.Options{Policy: clock.Policy(g.cfg.Gateway.Clock)})
+	store, err := buffer.Open(g.cfg.Buffer, buffer.Options{Dir: StoreDir(dir), Log: g.log.Named("buffer"), Clock: g.clock})
+	if err != nil {
+		return err
+	}
+	g.store = store
+	g.cleanup.add("store", func(ctx context.Context) error { return store.Close(ctx) })
+	return nil
+}
+
+func (g *Gateway) openMapping() error {
+	mapper, err := newMapper(g.cfg)
+	if err != nil {
+		return err
+	}
+	owned := make(map[string]bool)
+	for _, name := range g.cfg.Bridge.Properties.Desired {
+		owned[name] = true
+	}
+	g.ingest = &ingest{
+		store:       g.store,
+		log:         throttled(g.log.Named("ingest")),
+		synced:      g.clock.Synced,
+		owns:        func(_, name string) bool { return owned[name] },
+		checkDevice: func(id string) error { return g.registry.CheckID(id) },
+		events:      g.event,
+		answer:      g.answer,
+		state:       &mappingState{space: g.store.Space(spaceMapping)},
+	}
+	g.ingest.mapper.Store(mapper)
+	g.ingest.keepUnmapped.Store(g.cfg.Mapping.Unmapped == mapping.UnmappedDeadLetter)
+	return nil
+}
+
+func (g *Gateway) openUplink(transport http.RoundTripper) error {
+	cfg := g.cfg.Central
+	g.pacer = bridge.NewPacer(cfg.Rate)
+	var service central.Service
+	if cfg.URL != "" {
+		client, err := central.NewClient(cfg, central.ClientOptions{Transport: transport, UserAgent: "iotc-gateway/" + g.version})
+		if err != nil {
+			return err
+		}
+		g.client, service = client, client
+	}
+	registry, err := bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{
+		Service: service, Pacer: g.pacer, Store: registryStore{g.store.Space(spaceRegistry)},
+		Template: func(string) string { return g.cfg.Mapping.DefaultTemplate },
+	})
+	if err != nil {
+		return err
+	}
+	g.registry = registry
+	if service == nil {
+		return nil
+	}
+	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates})
+	g.loop, err = bridge.New(g.cfg.Bridge, bridge.Options{
+		Queue:   &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
+		Uplink:  uplink,
+		Log:     g.log.Named("bridge"),
+		OnState: g.uplinkChanged,
+	})
+	return err
+}
+
+// correct gives a record that was stamped by a wrong clock its right time, as
+// far as that is known by now.
+func (g *Gateway) correct(r *buffer.Record) int64 {
+	t, _ := g.clock.Correct(r.Stamp, r.Time)
+	return t
+}
+
+func (g *Gateway) uplinkChanged(st bridge.Status) {
+	g.log.Info("uplink", zap.Stringer("state", st.State), zap.String("reason", st.Reason))
+}
+
+func (g *Gateway) openBroker() error {
+	users, err := broker.OpenUsers(UsersFile(g.cfg.Gateway.DataDir))
+	if err != nil {
+		return err
+	}
+	g.users = users
+	b, err := broker.New(g.cfg.Broker, broker.Options{
+		Ingest:      g.ingest,
+		Users:       users,
+		Store:       brokerStore{g.store.Space(spaceBroker)},
+		CheckDevice: g.checkDevice,
+		Scopes:      scopes(g.ingest.mapper.Load()),
+		Log:         g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.broker = b
+	g.cleanup.add("broker", func(context.Context) error { b.Close(); return nil })
+	return nil
+}
+
+func (g *Gateway) checkDevice(id string) error {
+	if err := mapping.ValidDeviceID(id); err != nil {
+		return err
+	}
+	return g.registry.CheckID(id)
+}
+
+func (g *Gateway) openConsole() error {
+	cfg := g.cfg.Console
+	if cfg.Address == "" {
+		return nil
+	}
+	metrics := prometheus.NewRegistry()
+	if err := g.registerMetrics(metrics); err != nil {
+		return err
+	}
+	certificate, err := consoleCertificate(cfg)
+	if err != nil {
+		return err
+	}
+	server, err := console.New(console.Options{
+		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, Log: g.log.Named("console"),
+	})
+	if err != nil {
+		return err
+	}
+	g.console = server
+	g.cleanup.add("console", func(context.Context) error { return server.Close() })
+	return nil
+}
+
+// BrokerAddr is where the named listener listens, nil if there is none.
+func (g *Gateway) BrokerAddr(name string) net.Addr { return g.broker.Addr(name) }
+
+// ConsoleAddr is where the console listens, nil if it is turned off.
+func (g *Gateway) ConsoleAddr() net.Addr {
+	if g.console == nil {
+		return nil
+	}
+	return g.console.Addr()
+}
+
+// Run serves until ctx ends or a part fails, and stops in the order of the
+// package comment.
+func (g *Gateway) Run(ctx context.Context) error {
+	// The parts outlive ctx: a stop goes step by step.
+	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopParts()
+	uplink, stopUplink := context.WithCancel(parts)
+	defer stopUplink()
+
+	group, failed := errgroup.WithContext(parts)
+	group.Go(func() error { return g.broker.Run(parts) })
+	if g.console != nil {
+		group.Go(func() error { return g.console.Run(parts) })
+	}
+	group.Go(func() error { return g.watchUsers(parts) })
+	var uplinkDone sync.WaitGroup
+	if g.loop != nil {
+		uplinkDone.Go(func() { _ = g.loop.Run(uplink, uplinkGrace) })
+	}
+	group.Go(func() error { return g.tellServiceManager(parts) })
+	g.announce()
+
+	select {
+	case <-ctx.Done():
+		g.log.Info("stopping")
+	case <-failed.Done():
+		g.log.Error("a part of the gateway failed, stopping")
+	}
+	g.notify.Stopping()
+	g.stopIntake()
+	stopUplink()
+	uplinkDone.Wait()
+	stopParts()
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	err = errors.Join(err, g.cleanup.run(g.log))
+	g.log.Info("stopped")
+	return err
+}
+
+// stopIntake refuses what comes from now on and waits until what was taken in
+// is on disk and acknowledged.
+func (g *Gateway) stopIntake() {
+	g.broker.StopAccepting()
+	g.ingest.closed.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
+	defer cancel()
+	// Batches are answered in order, so when this one is, all before it were.
+	if err := g.store.AppendSync(ctx, &buffer.Batch{}); err != nil {
+		g.log.Warn("not everything that was taken in could be synced; it was not acknowledged", zap.Error(err))
+	}
+}
+
+func (g *Gateway) announce() {
+	for _, l := range g.broker.Listeners() {
+		g.log.Info("accepting MQTT", zap.String("listener", l.Name), zap.String("address", l.Address))
+	}
+	if addr := g.ConsoleAddr(); addr != nil {
+		g.log.Info("console", zap.Stringer("address", addr))
+	}
+	if g.loop == nil {
+		g.log.Warn("no uplink: central.url is empty; records are stored and wait")
+		return
+	}
+	g.log.Info("uplink", zap.String("url", g.cfg.Central.URL))
+}
+
+// answer publishes a message of the gateway's own to the field.
+func (g *Gateway) answer(m mapping.Message) {
+	err := g.broker.PublishWith(broker.Message{
+		Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain,
+		ResponseTopic: m.ResponseTopic, CorrelationData: m.CorrelationData,
+	})
+	if err != nil {
+		g.log.Warn("publish to the field", zap.String("topic", m.Topic), zap.Error(err))
+	}
+}

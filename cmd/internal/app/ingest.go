@@ -1,0 +1,297 @@
+package app
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iotc-gateway/broker"
+	"iotc-gateway/buffer"
+	"iotc-gateway/mapping"
+)
+
+// futureBound is how far ahead of a synchronised clock a device's own time may
+// lie.
+const futureBound = 24 * time.Hour
+
+// nativeTopics is where the native scheme begins, which keeps no state.
+const nativeTopics = "devices/"
+
+// Reasons of dead letters that are made here; the others are mapping's codes.
+const (
+	reasonForeignDevice = "foreign_device"
+)
+
+// ingest takes publications from whoever has them, maps and stores them, and
+// settles them once they are on disk. It is the place where the design's table
+// of acknowledgements lives.
+type ingest struct {
+	store  *buffer.Store
+	mapper atomic.Pointer[mapping.Mapper]
+	log    *zap.Logger
+	synced func() bool
+	// owns reports that the cloud owns the property, so a device's report is
+	// an acknowledgement and never sent up.
+	owns func(device, name string) bool
+	// checkDevice refuses ids that the application would refuse or mix up.
+	checkDevice func(device string) error
+	// events hands what the gateway acts on itself to its owner.
+	events func(pub *mapping.Publication, e mapping.Event, settle func(error))
+	// answer publishes the gateway's own messages.
+	answer func(m mapping.Message)
+
+	// stateful serialises publications that read and change the mapping's
+	// state: what one leaves behind must be seen by the next.
+	stateful sync.Mutex
+	// nativeState says that native topics use the state too.
+	nativeState  atomic.Bool
+	keepUnmapped atomic.Bool
+	state        *mappingState
+	closed       atomic.Bool
+	counters     ingestCounters
+}
+
+type ingestCounters struct {
+	Received, Stored, Records, Unmapped, DeadLettered, Refused, Resent, Acknowledgements atomic.Uint64
+
+	mu      sync.Mutex
+	reasons map[string]uint64
+	tally   mapping.Tally
+}
+
+// Ingest implements broker.Ingest.
+func (in *ingest) Ingest(p *broker.Publication) {
+	in.counters.Received.Add(1)
+	if p.Dup {
+		in.counters.Resent.Add(1)
+	}
+	if in.closed.Load() {
+		in.refuse(p, broker.CodeServerBusy, "stopping", "the gateway is stopping")
+		return
+	}
+	pub := publicationOf(p)
+	if in.synced() {
+		pub.FutureBound = futureBound
+	}
+	mapper := in.mapper.Load()
+	if !strings.HasPrefix(p.Topic, nativeTopics) || in.nativeState.Load() {
+		// The lock covers the hand-over to the store, which does not wait for
+		// the disk, so that the order of changes is the order of mapping.
+		in.stateful.Lock()
+		defer in.stateful.Unlock()
+	}
+	res, err := mapper.Map(pub, p.Received, in.state)
+	if err != nil {
+		in.unusable(p, err)
+		return
+	}
+	if device, ok := in.foreign(p, &res); !ok {
+		in.deadLetter(p, reasonForeignDevice, "the publisher may not write as device "+device, device)
+		return
+	}
+	in.take(p, pub, &res)
+}
+
+// take stores what the publication became and settles it after the sync.
+func (in *ingest) take(p *broker.Publication, pub *mapping.Publication, res *mapping.Result) {
+	batch := &buffer.Batch{}
+	if len(res.Records) > 0 {
+		batch.Records = make([]buffer.Record, 0, len(res.Records))
+	}
+	for i := range res.Records {
+		r := &res.Records[i]
+		if err := in.checkDevice(r.Device); err != nil {
+			in.deadLetter(p, "bad_device", err.Error(), r.Device)
+			return
+		}
+		if r.Kind == mapping.KindProperty {
+			batch.Puts = append(batch.Puts, reportedProperty(r))
+			if in.owns(r.Device, r.Name) {
+				in.counters.Acknowledgements.Add(1)
+				continue
+			}
+		}
+		rec, err := stored(r)
+		if err != nil {
+			in.deadLetter(p, "unstorable", err.Error(), r.Device)
+			return
+		}
+		batch.Records = append(batch.Records, rec)
+	}
+	in.state.changes(batch, res.Changes)
+	in.counters.note(&res.Tally)
+	for _, m := range res.Publish {
+		in.answer(m)
+	}
+	in.settleEvents(p, pub, res.Events, batch)
+}
+
+// settleEvents lets the owner of each event act and then stores the batch.
+// Events come alone in practice: a command's response has no records.
+func (in *ingest) settleEvents(p *broker.Publication, pub *mapping.Publication, events []mapping.Event, batch *buffer.Batch) {
+	if len(events) == 0 {
+		in.append(p, batch)
+		return
+	}
+	var pending atomic.Int64
+	var failed atomic.Pointer[error]
+	pending.Store(int64(len(events)))
+	for _, e := range events {
+		in.events(pub, e, func(err error) {
+			if err != nil {
+				failed.Store(&err)
+			}
+			if pending.Add(-1) > 0 {
+				return
+			}
+			if err := failed.Load(); err != nil {
+				in.storeFailed(p, *err)
+				return
+			}
+			in.append(p, batch)
+		})
+	}
+}
+
+func (in *ingest) append(p *broker.Publication, batch *buffer.Batch) {
+	n := len(batch.Records)
+	if n == 0 && len(batch.Puts) == 0 && len(batch.DeadLetters) == 0 {
+		p.Settle(broker.Outcome{})
+		return
+	}
+	dead := len(batch.DeadLetters) > 0
+	in.store.Append(batch, func(err error) {
+		switch {
+		case err == nil:
+		case !dead && (errors.Is(err, buffer.ErrTooLarge) || errors.Is(err, buffer.ErrInvalid)):
+			// It will never fit: refused, the client would send it for ever.
+			in.deadLetter(p, "unstorable", err.Error(), "")
+			return
+		default:
+			in.storeFailed(p, err)
+			return
+		}
+		in.counters.Stored.Add(1)
+		in.counters.Records.Add(uint64(n)) //nolint:gosec // a length is never negative
+		p.Settle(broker.Outcome{})
+	})
+}
+
+// unusable handles what could not be mapped: a dead letter, or for an unmapped
+// topic a count.
+func (in *ingest) unusable(p *broker.Publication, err error) {
+	e, ok := errors.AsType[*mapping.Error](err)
+	if !ok {
+		e = &mapping.Error{Code: "mapping", Message: err.Error()}
+	}
+	if e.Code == mapping.CodeUnmapped {
+		in.counters.Unmapped.Add(1)
+		if !in.keepUnmapped.Load() {
+			p.Settle(broker.Outcome{})
+			return
+		}
+	}
+	in.deadLetter(p, e.Code, e.Error(), e.Device)
+}
+
+// deadLetter keeps the raw publication and then acknowledges: to refuse poison
+// would bring it back for ever.
+func (in *ingest) deadLetter(p *broker.Publication, reason, message, device string) {
+	in.counters.DeadLettered.Add(1)
+	in.counters.reason(reason)
+	in.log.Warn("publication became a dead letter", zap.String("reason", reason), zap.String("topic", p.Topic),
+		zap.String("device", device), zap.String("client", p.Client), zap.String("message", message))
+	in.append(p, &buffer.Batch{DeadLetters: []buffer.DeadLetter{{
+		Reason: reason, Message: message, Device: device, Topic: p.Topic, Payload: p.Payload,
+		Client: p.Client, User: p.User, QoS: p.QoS, When: p.Received.UnixNano(),
+	}}})
+}
+
+// storeFailed tells the publisher that nothing was stored, so that it keeps
+// its message.
+func (in *ingest) storeFailed(p *broker.Publication, err error) {
+	reason := "store_failed"
+	for _, known := range []struct {
+		err    error
+		reason string
+	}{
+		{buffer.ErrFull, "queue_full"},
+		{buffer.ErrDiskFull, "disk_full"},
+		{buffer.ErrDeadLettersFull, "dead_letters_full"},
+		{buffer.ErrClosed, "stopping"},
+	} {
+		if errors.Is(err, known.err) {
+			reason = known.reason
+		}
+	}
+	in.refuse(p, broker.CodeQuotaExceeded, reason, err.Error())
+}
+
+func (in *ingest) refuse(p *broker.Publication, code byte, reason, message string) {
+	in.counters.Refused.Add(1)
+	in.counters.reason(reason)
+	p.Settle(broker.Outcome{Code: code, Reason: message})
+}
+
+// foreign finds a device that the publisher may not write.
+func (in *ingest) foreign(p *broker.Publication, res *mapping.Result) (device string, ok bool) {
+	if p.Identity == nil {
+		return "", true
+	}
+	for i := range res.Records {
+		r := &res.Records[i]
+		if r.Kind == mapping.KindCommand {
+			// The broker lets only operators publish triggers.
+			continue
+		}
+		if !p.Identity.MayWrite(r.Device) {
+			return r.Device, false
+		}
+	}
+	for _, e := range res.Events {
+		if !p.Identity.MayWrite(e.About()) {
+			return e.About(), false
+		}
+	}
+	return "", true
+}
+
+func (c *ingestCounters) reason(r string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reasons == nil {
+		c.reasons = make(map[string]uint64)
+	}
+	c.reasons[r]++
+}
+
+func (c *ingestCounters) note(t *mapping.Tally) {
+	if *t == (mapping.Tally{}) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tally.Add(*t)
+}
+
+func publicationOf(p *broker.Publication) *mapping.Publication {
+	pub := &mapping.Publication{
+		Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain, Client: p.Client, User: p.User,
+		ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData, ContentType: p.ContentType, Received: p.Received,
+	}
+	for _, u := range p.Properties {
+		pub.Properties = append(pub.Properties, mapping.Property(u))
+	}
+	return pub
+}
+
+// propertyKey is where the last reported value of a property is kept.
+func propertyKey(device, name string) string { return strings.ToLower(device) + "/" + name }
+
+func reportedProperty(r *mapping.Record) buffer.KV {
+	return buffer.KV{Space: spaceReported, Key: propertyKey(r.Device, r.Name), Value: r.Value}
+}

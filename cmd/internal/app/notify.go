@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"iotc-gateway/buffer"
+)
+
+// Notifier tells the service manager how the gateway is. Its methods return at
+// once.
+type Notifier interface {
+	Ready()
+	Status(text string)
+	Stopping()
+	Reloading(done bool)
+	// Watchdog reports that the gateway's loops still turn.
+	Watchdog()
+	// WatchdogInterval is how often Watchdog is due, 0 for never.
+	WatchdogInterval() time.Duration
+}
+
+type silent struct{}
+
+func (silent) Ready()                          {}
+func (silent) Status(string)                   {}
+func (silent) Stopping()                       {}
+func (silent) Reloading(bool)                  {}
+func (silent) Watchdog()                       {}
+func (silent) WatchdogInterval() time.Duration { return 0 }
+
+// Systemd notifies the systemd that started the process; elsewhere it does
+// nothing. See sd_notify(3).
+type Systemd struct{ Log *zap.Logger }
+
+func (s Systemd) send(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.Log.Warn("notify the service manager", zap.Error(err))
+	}
+}
+
+// Ready implements Notifier.
+func (s Systemd) Ready() { s.send(daemon.SdNotifyReady) }
+
+// Status implements Notifier.
+func (s Systemd) Status(text string) { s.send("STATUS=" + text) }
+
+// Stopping implements Notifier.
+func (s Systemd) Stopping() { s.send(daemon.SdNotifyStopping) }
+
+// Reloading implements Notifier. systemd wants the monotonic time with it.
+func (s Systemd) Reloading(done bool) {
+	if done {
+		s.send(daemon.SdNotifyReady)
+		return
+	}
+	s.send(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonicMicros()))
+}
+
+// Watchdog implements Notifier.
+func (s Systemd) Watchdog() { s.send(daemon.SdNotifyWatchdog) }
+
+// WatchdogInterval implements Notifier.
+func (s Systemd) WatchdogInterval() time.Duration {
+	d, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// tellServiceManager reports readiness, feeds the watchdog while the store
+// still commits, and keeps the status line up to date.
+func (g *Gateway) tellServiceManager(ctx context.Context) error {
+	g.notify.Ready()
+	interval := 10 * time.Second
+	watchdog := g.notify.WatchdogInterval()
+	if watchdog > 0 {
+		interval = min(interval, watchdog/3)
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		g.notify.Status(g.statusLine())
+		if watchdog > 0 && g.turning(ctx, interval) {
+			g.notify.Watchdog()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// turning asks the loops for a sign of life. A paused uplink or a full disk is
+// none of the watchdog's business: a restart would mend neither.
+func (g *Gateway) turning(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	// An empty batch passes through the committer like any other. Whatever it
+	// answers, it turns.
+	if err := g.store.AppendSync(ctx, &buffer.Batch{}); errors.Is(err, context.DeadlineExceeded) {
+		g.log.Error("the store gives no sign of life", zap.Error(err))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,17 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands lists the subcommands; each has a file of its own.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		newRunCommand(),
+		newDemoCommand(),
+		newEmulatorCommand(),
+		newCheckCommand(),
+		newUserCommand(),
+		newHealthcheckCommand(),
+		newBenchCommand(),
+		newVersionCommand(),
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"iotc-gateway/buffer"
+	"iotc-gateway/cmd/internal/app"
+	"iotc-gateway/configs"
+)
+
+func newRunCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the gateway",
+		Long: `run starts the gateway and serves until it gets SIGTERM or SIGINT. It then
+refuses new publications, settles what is under way, and closes the store last.
+
+Without a configuration it listens for MQTT on 127.0.0.1:1883 and shows its
+console on 127.0.0.1:8080; records are stored and wait for central.url.`,
+		Example: `  iotc-gateway run
+  iotc-gateway run --config /etc/iotc-gateway/gateway.yaml
+  iotc-gateway run --set central.url=http://127.0.0.1:8090/api --set central.token_file=token
+  IOTC_CENTRAL_URL=https://my-app.azureiotcentral.com/api IOTC_CENTRAL_TOKEN=... iotc-gateway run --set central.token_env=IOTC_CENTRAL_TOKEN`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.load()
+			if err != nil {
+				return err
+			}
+			log, err := newLogger(cfg.Log.Level, cfg.Log.Format, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = log.Sync() }()
+			g, err := app.New(cfg, app.Options{Log: log, Version: version, Notify: app.Systemd{Log: log.Named("systemd")}})
+			if err != nil {
+				return explain(cfg, err)
+			}
+			return g.Run(cmd.Context())
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// explain says what to do about the common reasons for which a gateway does
+// not start.
+func explain(cfg *configs.Config, err error) error {
+	switch _, bind := errors.AsType[*net.OpError](err); {
+	case errors.Is(err, buffer.ErrLocked):
+		return fmt.Errorf("%w; another gateway runs on gateway.data_dir %s: stop it, or give this one a directory of its own", err, cfg.Gateway.DataDir)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w; gateway.data_dir is %s: choose one that this user may write", err, cfg.Gateway.DataDir)
+	case bind:
+		return fmt.Errorf("%w; change the listener's address in the configuration, or stop what uses it", err)
+	}
+	return err
+}
+
+// newLogger makes the one logger that everything logs through.
+func newLogger(level, format string, out io.Writer) (*zap.Logger, error) {
+	lvl, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, usageError("log.level: %v", err)
+	}
+	cfg := zap.NewProductionEncoderConfig()
+	cfg.TimeKey, cfg.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
+	cfg.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(cfg)
+	if format == "console" {
+		cfg.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		encoder = zapcore.NewConsoleEncoder(cfg)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), lvl)), nil
+}
