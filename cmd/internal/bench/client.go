@@ -124,7 +124,10 @@ func (c *client) session(ctx context.Context, quota *int, stop *atomic.Bool) err
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	c.out = c.out[:0]
 	for _, p := range c.pending {
-		c.ledger.Resent.set(p.seq)
+		if c.ledger.Resent == nil {
+			c.ledger.Resent = make(map[int]int)
+		}
+		c.ledger.Resent[p.seq]++
 		c.fleet.resent.Add(1)
 		c.out = c.append(c.out, p.seq, true)
 	}

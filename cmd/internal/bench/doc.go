@@ -15,8 +15,9 @@
 // # What counts as what
 //
 //   - lost: a publish that got its PUBACK and did not arrive before the queue was drained.
-//   - duplicated: a publish that the sink took twice under different request ids although the client sent it once.
-//   - resent twice: the same, but the client had sent it again (DUP after a lost PUBACK). At least once allows it.
+//   - duplicated: a publish that the sink took more often, under different request ids, than the client had sent it.
+//   - resent twice: a publish that came twice because the client had sent it twice (DUP after a lost PUBACK). At least
+//     once allows it.
 //   - repeated: a call that came again under the request id it had before. A server that remembers the ids it has
 //     answered drops it, so it is no duplicate; without a fault or a kill there is no reason for one.
 //   - out of order: the first arrival of a publish after the first arrival of a later one of the same device.

@@ -10,14 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -281,12 +279,3 @@ func (t *toy) post(r toyRecord, id string) error {
 }
 
 var toyClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-
-// names lists the figures of a result.
-func names(r bench.Result) []string {
-	found := make(map[string]bool)
-	for _, f := range r.Figures {
-		found[f.Name] = true
-	}
-	return slices.Sorted(maps.Keys(found))
-}

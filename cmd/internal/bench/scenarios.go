@@ -50,9 +50,8 @@ type flow struct {
 	opened    int64   // connections to the application, over the life of the gateway
 }
 
-// through sends messages through a warmed-up gateway (for a time when Options.Duration says so) and waits until all of
-// them have come out.
-func (r *run) through(ctx context.Context, g *gateway, f *Fleet, messages int) (flow, error) {
+// through publishes through a warmed-up gateway and waits until everything has come out.
+func (r *run) through(ctx context.Context, g *gateway, f *Fleet, publish func() error) (flow, error) {
 	published := f.Published()
 	sinkBefore, err := r.sink.Stats(ctx)
 	if err != nil {
@@ -63,12 +62,7 @@ func (r *run) through(ctx context.Context, g *gateway, f *Fleet, messages int) (
 		return flow{}, err
 	}
 	start := time.Now()
-	if r.opts.Duration > 0 {
-		err = f.PublishFor(ctx, r.opts.Duration)
-	} else {
-		err = f.Publish(ctx, messages)
-	}
-	if err != nil {
+	if err := publish(); err != nil {
 		return flow{}, err
 	}
 	accepting := time.Since(start)
@@ -136,7 +130,12 @@ func (r *run) steadily(ctx context.Context, s Settings, variants, messages int) 
 	if err := r.warmUp(ctx, g, fleet); err != nil {
 		return nil, nil, flow{}, err
 	}
-	result, err := r.through(ctx, g, fleet, messages)
+	result, err := r.through(ctx, g, fleet, func() error {
+		if r.opts.Duration > 0 {
+			return fleet.PublishFor(ctx, r.opts.Duration)
+		}
+		return fleet.Publish(ctx, messages)
+	})
 	if err != nil {
 		return nil, nil, flow{}, err
 	}
@@ -185,7 +184,7 @@ func slowScenario(ctx context.Context, r *run) error {
 		if err := r.sink.Faults(ctx, Faults{Latency: latency}); err != nil {
 			return 0, v, err
 		}
-		result, err := r.through(ctx, g, fleet, messages)
+		result, err := r.through(ctx, g, fleet, func() error { return fleet.Publish(ctx, messages) })
 		if err != nil {
 			return 0, v, err
 		}
