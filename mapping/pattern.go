@@ -126,6 +126,9 @@ func (p *pattern) covers(q *pattern) bool {
 		if q.prefix >= 0 {
 			return p.coversFrom(q, 0)
 		}
+		if len(q.levels) > 0 && strings.HasPrefix(q.levels[0].word, "$") {
+			return false
+		}
 		for i := 1; i <= len(q.levels); i++ {
 			if p.coversFrom(q, i) {
 				return true
@@ -134,19 +137,30 @@ func (p *pattern) covers(q *pattern) bool {
 		return false
 	}
 	if q.prefix >= 0 {
-		// Only a pattern without fixed levels covers what begins with anything.
-		if p.tail == tailNone {
+		// Only a pattern without words covers what begins with anything, and only if it asks for no more levels.
+		if p.tail == tailNone || p.least() > q.least() {
 			return false
 		}
-		for i, l := range p.levels {
-			// The first level of q is any, the second may be its prefix's or its own first.
-			if !l.any || i > len(q.levels) {
+		for _, l := range p.levels {
+			if !l.any {
 				return false
 			}
 		}
 		return true
 	}
 	return p.coversFrom(q, 0)
+}
+
+// least returns how many levels a topic has at least that matches.
+func (p *pattern) least() int {
+	n := len(p.levels)
+	if p.prefix >= 0 {
+		n++
+	}
+	if p.tail == tailSome {
+		n++
+	}
+	return n
 }
 
 // coversFrom compares the levels of p with those of q from the i-th on.
