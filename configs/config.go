@@ -5,6 +5,8 @@ import (
 
 	"iotc-gateway/bridge"
 	"iotc-gateway/bridge/central"
+	"iotc-gateway/broker"
+	"iotc-gateway/buffer"
 	"iotc-gateway/mapping"
 )
 
@@ -17,7 +19,9 @@ type Config struct {
 	ConfigVersion int            `yaml:"config_version" doc:"Edition of the configuration this file was written for; leave it out for the current one."`
 	Gateway       Gateway        `yaml:"gateway" doc:"The gateway itself: its name, its data directory, its clock."`
 	Central       central.Config `yaml:"central" doc:"The uplink: an IoT Central application, or another gateway's local API."`
+	Broker        broker.Config  `yaml:"broker" doc:"The embedded MQTT broker."`
 	Mapping       mapping.Config `yaml:"mapping" doc:"What topics and payloads become."`
+	Buffer        buffer.Config  `yaml:"buffer" doc:"The durable queue between the devices and the application."`
 	Bridge        bridge.Config  `yaml:"bridge" doc:"How the queue is delivered, and which devices are registered."`
 	Console       Console        `yaml:"console" doc:"The operators' HTTP listener: dashboard, metrics, health and local API."`
 	Log           Log            `yaml:"log" doc:"What is logged, and how."`
@@ -66,7 +70,9 @@ func Default() *Config {
 			ReportInterval: time.Minute,
 		},
 		Central: central.DefaultConfig(),
+		Broker:  broker.DefaultConfig(),
 		Mapping: mapping.DefaultConfig(),
+		Buffer:  buffer.DefaultConfig(),
 		Bridge:  bridge.DefaultConfig(),
 		Console: Console{Address: "127.0.0.1:8080"},
 		Log:     Log{Level: "info", Format: "json"},

@@ -24,8 +24,10 @@ type field struct {
 	path   bool
 	enum   []string
 	secret bool
-	index  []int
-	typ    reflect.Type
+	// item says that the value stands inside a list or a map.
+	item  bool
+	index []int
+	typ   reflect.Type
 }
 
 // fieldsOf lists the keys of a struct type in the order of its declaration.

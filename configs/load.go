@@ -20,12 +20,18 @@ func Load(path string, env []string, overrides map[string]string) (*Config, erro
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		if perr, ok := errors.AsType[*os.PathError](err); ok {
-			err = perr.Err
-		}
-		return Default(), &Error{Faults: []Fault{{Position: Position{File: path}, Message: fmt.Sprintf("cannot be read: %v", err)}}}
+		return Default(), &Error{Faults: []Fault{{Position: Position{File: path}, Message: fmt.Sprintf("cannot be read: %v", reason(err))}}}
 	}
 	return Parse(path, data, env, overrides)
+}
+
+// reason is an error of the file system without the path, which stands beside
+// it already.
+func reason(err error) error {
+	if perr, ok := errors.AsType[*os.PathError](err); ok {
+		return perr.Err
+	}
+	return err
 }
 
 // Parse is [Load] for a file that was already read; name stands for it in
@@ -44,6 +50,7 @@ func Parse(name string, data []byte, env []string, overrides map[string]string) 
 	applyOverrides(cfg, overrides, r)
 	resolvePaths(cfg, env, r)
 	derive(cfg, env, r)
+	loadRoutes(cfg, r)
 	if len(r.faults) == 0 {
 		validate(cfg, r.addAt)
 	}

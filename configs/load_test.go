@@ -2,6 +2,7 @@ package configs_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -248,6 +249,67 @@ func TestMarshalRoundTrip(t *testing.T) {
 	}
 	if string(second) != string(text) {
 		t.Errorf("printed again it differs:\n%s\n%s", text, second)
+	}
+}
+
+// Routes come from the file and then from the folder, and each knows where it
+// stands.
+func TestRoutesDir(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("gateway.yaml", "gateway: {data_dir: d}\nmapping:\n  routes_dir: routes.d\n  routes:\n    - {match: 'a/{device}', telemetry: all}\n")
+	write("routes.d/10-b.yaml", "routes:\n- match: 'b/{device}'\n  telemetry: [x, y]\n- match: 'c/{device}'\n  telemetry: {x: payload.x}\n")
+	write("routes.d/20-d.yml", "- {match: 'd/{device}', drop: true}\n")
+	write("routes.d/.hidden.yaml", "nonsense")
+	write("routes.d/README", "nonsense")
+	write("routes.d/empty.yaml", "# nothing yet\n")
+	cfg, err := configs.Load(filepath.Join(dir, "gateway.yaml"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range cfg.Mapping.Routes {
+		rel, err := filepath.Rel(dir, r.Source.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %s:%d", r.Match, rel, r.Source.Line))
+	}
+	want := "a/{device} gateway.yaml:5, b/{device} routes.d/10-b.yaml:2, c/{device} routes.d/10-b.yaml:4, d/{device} routes.d/20-d.yml:1"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+
+	write("routes.d/30-e.yaml", "- match: 'e/{device}'\n  telemetri: all\n")
+	write("routes.d/40-f.yaml", "match: 'f'\n")
+	_, err = configs.Load(filepath.Join(dir, "gateway.yaml"), nil, nil)
+	for _, want := range []string{
+		`30-e.yaml:2:3: mapping.routes[4].telemetri: unknown key; did you mean "telemetry"?`,
+		`40-f.yaml:1:1: mapping.routes: expected a list of routes, alone or under the key routes, found keys with values`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("missing %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestPresetsAsWordsAndSections(t *testing.T) {
+	t.Parallel()
+	cfg, found := parse(t, "mapping: {presets: [tasmota, {name: shelly, prefix: hall}]}\n")
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	if p := cfg.Mapping.Presets; len(p) != 2 || p[0].Name != "tasmota" || p[1].Prefix != "hall" {
+		t.Errorf("got %+v", p)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -16,7 +17,9 @@ import (
 // Marshal writes the configuration as it is in effect, defaults included, as
 // YAML that [Load] reads again. Secrets are redacted.
 func (c *Config) Marshal() ([]byte, error) {
-	node, err := encode(reflect.ValueOf(c).Elem(), field{})
+	whole := *c
+	whole.Mapping.RoutesDir = "" // its routes are in the list already
+	node, err := encode(reflect.ValueOf(&whole).Elem(), field{})
 	if err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
@@ -39,7 +42,7 @@ func encode(v reflect.Value, f field) (*yaml.Node, error) {
 		if v.IsNil() {
 			return plain("!!null", "null"), nil
 		}
-		return encode(v.Elem(), f)
+		return encode(v.Elem(), field{bytes: f.bytes, item: true})
 	case t.Kind() == reflect.Interface && v.IsNil():
 		return plain("!!null", "null"), nil
 	case t == durationType:
@@ -52,13 +55,13 @@ func encode(v reflect.Value, f field) (*yaml.Node, error) {
 		text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
 		return plain("!!str", string(text)), err
 	case t.Kind() == reflect.Struct:
-		return encodeStruct(v)
+		return encodeStruct(v, f.item)
 	case t.Kind() == reflect.Map:
 		return encodeMap(v, f)
 	case t.Kind() == reflect.Slice:
 		out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for i := range v.Len() {
-			item, err := encode(v.Index(i), field{bytes: f.bytes, secret: f.secret})
+			item, err := encode(v.Index(i), field{bytes: f.bytes, secret: f.secret, item: true})
 			if err != nil {
 				return nil, err
 			}
@@ -80,9 +83,15 @@ func redact(text string) string {
 	return "[redacted]"
 }
 
-func encodeStruct(v reflect.Value) (*yaml.Node, error) {
+// encodeStruct writes a section. Items of lists and maps have no defaults that
+// would be worth showing: what is zero in them was not given.
+func encodeStruct(v reflect.Value, item bool) (*yaml.Node, error) {
 	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for _, f := range fieldsOf(v.Type()) {
+		if item && v.FieldByIndex(f.index).IsZero() {
+			continue
+		}
+		f.item = item
 		value, err := encode(v.FieldByIndex(f.index), f)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.key, err)
@@ -100,7 +109,7 @@ func encodeMap(v reflect.Value, f field) (*yaml.Node, error) {
 	keys := v.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return bytes.Compare([]byte(a.String()), []byte(b.String())) })
 	for _, k := range keys {
-		value, err := encode(v.MapIndex(k), field{bytes: f.bytes, secret: f.secret})
+		value, err := encode(v.MapIndex(k), field{bytes: f.bytes, secret: f.secret, item: true})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k, err)
 		}
@@ -148,7 +157,11 @@ func encodeScalar(v reflect.Value) (*yaml.Node, error) {
 	case v.CanUint():
 		return plain("!!int", strconv.FormatUint(v.Uint(), 10)), nil
 	case v.CanFloat():
-		return plain("!!float", strconv.FormatFloat(v.Float(), 'f', -1, 64)), nil
+		text := strconv.FormatFloat(v.Float(), 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			return plain("!!int", text), nil // as people write it
+		}
+		return plain("!!float", text), nil
 	}
 	return nil, fmt.Errorf("a %s cannot be written", v.Type())
 }

@@ -69,14 +69,12 @@ func shapeOf(v reflect.Value, f field) map[string]any {
 		return s
 	case t == rawMessageType || readsJSON(t) || t.Kind() == reflect.Interface:
 		return map[string]any{}
+	case readsText(t) && t.Kind() == reflect.Struct:
+		return map[string]any{"anyOf": []any{map[string]any{"type": "string"}, sectionShape(v)}}
 	case readsText(t):
 		return map[string]any{"type": []string{"string", "number", "boolean", "null"}}
 	case t.Kind() == reflect.Struct:
-		properties := make(map[string]any)
-		for _, inner := range fieldsOf(t) {
-			properties[inner.key] = schemaOf(v.FieldByIndex(inner.index), inner)
-		}
-		return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+		return sectionShape(v)
 	case t.Kind() == reflect.Map:
 		return map[string]any{
 			"type":                 []string{"object", "null"},
@@ -89,6 +87,14 @@ func shapeOf(v reflect.Value, f field) map[string]any {
 		}
 	}
 	return scalarShape(v, f)
+}
+
+func sectionShape(v reflect.Value) map[string]any {
+	properties := make(map[string]any)
+	for _, inner := range fieldsOf(v.Type()) {
+		properties[inner.key] = schemaOf(v.FieldByIndex(inner.index), inner)
+	}
+	return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
 }
 
 func scalarShape(v reflect.Value, f field) map[string]any {

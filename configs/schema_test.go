@@ -14,25 +14,28 @@ import (
 	"iotc-gateway/configs"
 )
 
-var update = flag.Bool("update", false, "write schema.json anew")
+var update = flag.Bool("update", false, "write schema.json and gateway.yaml anew")
 
-func TestSchemaFileIsUpToDate(t *testing.T) {
-	t.Parallel()
-	want, err := configs.Schema()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile("schema.json", want, 0o644); err != nil {
+// The files that are made from the structs are up to date. It is not parallel:
+// the other tests read what it writes.
+func TestMadeFiles(t *testing.T) {
+	for file, produce := range map[string]func() ([]byte, error){"schema.json": configs.Schema, "gateway.yaml": configs.Reference} {
+		want, err := produce()
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile("schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("configs/schema.json does not match the structs; run: go test ./configs -run Schema -update")
+		if *update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("configs/%s does not match the structs; run: go test ./configs -run Made -update", file)
+		}
 	}
 }
 

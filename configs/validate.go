@@ -16,7 +16,9 @@ func validate(c *Config, report func(path, message string)) {
 	}
 	c.Gateway.Validate(section("gateway"))
 	c.Central.Validate(section("central"))
+	c.Broker.Validate(section("broker"))
 	c.Mapping.Validate(section("mapping"))
+	c.Buffer.Validate(section("buffer"))
 	c.Bridge.Validate(section("bridge"))
 	c.Console.Validate(section("console"))
 }
