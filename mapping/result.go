@@ -46,6 +46,9 @@ type Tally struct {
 	Implausible int // the device's time was not credible, the time of receipt was taken
 	Unmodelled  int // values that the device's template does not speak of, passed on
 	NoOnline    int // availability of a device whose template has no property online
+	Repeated    int // a message that came before, by its own id
+	Unresolved  int // values that only an earlier message could explain, such as aliases before the BIRTH that defines them
+	Unsupported int // parts of a family's message that its preset does not know
 }
 
 // Add adds the counts of another tally.
@@ -58,6 +61,9 @@ func (t *Tally) Add(o Tally) {
 	t.Implausible += o.Implausible
 	t.Unmodelled += o.Unmodelled
 	t.NoOnline += o.NoOnline
+	t.Repeated += o.Repeated
+	t.Unresolved += o.Unresolved
+	t.Unsupported += o.Unsupported
 }
 
 // State is what earlier mappings left behind. Get must already show the changes of every earlier publication that was handed

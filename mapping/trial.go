@@ -199,6 +199,9 @@ func (t Tally) lines() []string {
 		{t.Implausible, "times that cannot be; the time of receipt was taken"},
 		{t.Unmodelled, "values that the device template does not speak of; they were passed on"},
 		{t.NoOnline, "the property online, which the device template does not have"},
+		{t.Repeated, "a message that came before"},
+		{t.Unresolved, "values that only an earlier message could explain"},
+		{t.Unsupported, "parts that the preset does not know"},
 	} {
 		if c.n > 0 {
 			out = append(out, fmt.Sprintf("%d: %s", c.n, c.text))
