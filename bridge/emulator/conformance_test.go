@@ -31,7 +31,7 @@ func newApplication() (app *emulator.Application, finish func(*testing.T)) {
 const token = "test-token-0123456789"
 
 // serve serves the application on a socket until the test ends and returns its address.
-func serve(t *testing.T, app *emulator.Application) string {
+func serve(t testing.TB, app *emulator.Application) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,7 +51,7 @@ func serve(t *testing.T, app *emulator.Application) string {
 }
 
 // connect makes a client of a server; the transport may be nil.
-func connect(t *testing.T, base string, rt http.RoundTripper) *central.Client {
+func connect(t testing.TB, base string, rt http.RoundTripper) *central.Client {
 	t.Helper()
 	cfg := central.DefaultConfig()
 	cfg.URL = base
