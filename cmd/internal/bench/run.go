@@ -56,6 +56,14 @@ func (r *run) messages(full, quick int) int {
 	return cmp.Or(r.opts.Messages, full)
 }
 
+// quickly shortens a time that nothing is measured in.
+func (r *run) quickly(d time.Duration) time.Duration {
+	if r.opts.Quick {
+		return d / 4
+	}
+	return d
+}
+
 // lasting is the same for a time.
 func (r *run) lasting(full, quick time.Duration) time.Duration {
 	if r.opts.Quick {
@@ -114,7 +122,7 @@ func (r *run) drained(ctx context.Context, g *gateway, want int) (SinkStats, err
 			return stats, err
 		}
 		if stats.Readings >= int64(want) {
-			if err := pause(ctx, afterDrain); err != nil {
+			if err := pause(ctx, r.quickly(afterDrain)); err != nil {
 				return stats, err
 			}
 			return r.sink.Stats(ctx)

@@ -134,10 +134,7 @@ func (r *run) killUnderLoad(ctx context.Context, kills int) error {
 	go func() { ended <- fleet.PublishUntil(ctx, &stop) }()
 	trouble := func() error {
 		var longest time.Duration
-		low, high := 200*time.Millisecond, 700*time.Millisecond
-		if r.opts.Quick {
-			low, high = low/4, high/4
-		}
+		low, high := r.quickly(200*time.Millisecond), r.quickly(700*time.Millisecond)
 		for range kills {
 			if err := pause(ctx, between(low, high)); err != nil {
 				return err
