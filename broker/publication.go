@@ -91,9 +91,8 @@ type IngestFunc func(p *Publication)
 func (f IngestFunc) Ingest(p *Publication) { f(p) }
 
 // Store is the small durable key space for sessions, subscriptions, queued and retained messages. Put and Delete are
-// asynchronous, keep their order and own neither key nor value afterwards copied: the broker does not touch a value it has
-// handed over. Scan calls fn for every key that begins with prefix, in key order; fn must not keep value. Scan is used only
-// while the broker is being made.
+// asynchronous and keep their order; the value belongs to the store from then on. Scan calls fn for every key that begins
+// with prefix, in any order; fn keeps neither key nor value. Scan is used only while the broker is being made.
 type Store interface {
 	Scan(prefix string, fn func(key string, value []byte) error) error
 	Put(key string, value []byte)
