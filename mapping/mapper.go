@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -45,13 +46,28 @@ func New(cfg Config, opts Options) (*Mapper, error) {
 // Map turns a publication into records, events, messages and changes of state. now is the time of receipt. An error is always an
 // *Error, and nothing of the publication is to be stored then but its dead letter. state may be nil: nothing is known then.
 func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, error) {
-	in := input{pub: pub, now: now.UTC().Truncate(time.Millisecond), state: state}
-	var res Result
-	if err := m.mapAll(&in, &res); err != nil {
+	w, ok := works.Get().(*work)
+	if !ok {
+		w = &work{}
+	}
+	w.in.pub, w.in.now, w.in.state = pub, now.UTC().Truncate(time.Millisecond), state
+	err := m.mapAll(&w.in, &w.res)
+	res := w.res
+	*w = work{}
+	works.Put(w)
+	if err != nil {
 		return Result{}, err
 	}
 	return res, nil
 }
+
+// work is what one call of Map moves about; it is kept for the next call.
+type work struct {
+	in  input
+	res Result
+}
+
+var works sync.Pool
 
 // mapAll asks the routes, the native scheme and the families, in this order.
 func (m *Mapper) mapAll(in *input, res *Result) error {

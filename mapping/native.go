@@ -23,48 +23,84 @@ func (m *Mapper) mapNative(in *input, res *Result) (known bool, err error) {
 		return false, nil
 	}
 	what, rest, more := strings.Cut(rest, "/")
-	var handle func(*Mapper, *input, *Result, string, string, string) error
-	var name, id string
+	var does action
+	var name, id, verb string
 	switch what {
 	case "telemetry":
-		handle, name = (*Mapper).nativeReading, rest
+		does, name = reading, rest
 		if !more {
-			handle = (*Mapper).nativeTelemetry
+			does = telemetry
 		}
 	case "properties":
-		var verb string
 		var verbs bool
 		name, verb, verbs = strings.Cut(rest, "/")
 		switch {
 		case !more:
-			handle = (*Mapper).nativeProperties
+			does = properties
 		case !verbs:
-			handle = (*Mapper).nativeProperty
+			does = property
 		case verb == "get":
-			handle = (*Mapper).nativeGet
+			does = query
 		}
 	case "commands":
-		var verb string
 		name, verb, _ = strings.Cut(rest, "/")
 		verb, id, _ = strings.Cut(verb, "/")
 		switch {
 		case verb == "response" && id != "" && !strings.Contains(id, "/"):
-			handle = (*Mapper).nativeResponse
+			does = response
 		case verb == "trigger" && id == "":
-			handle = (*Mapper).nativeTrigger
+			does = trigger
 		}
 	}
-	if handle == nil {
+	if does == nothing {
 		return false, nil
 	}
 	if err := ValidDeviceID(device); err != nil {
 		return true, err
 	}
-	res.Route = native
-	if err := handle(m, in, res, device, name, id); err != nil {
+	if res.Route == "" {
+		res.Route = native
+	}
+	if err := m.nativeAction(does, in, res, device, name, id); err != nil {
 		return true, nativeError(err, device)
 	}
 	return true, nil
+}
+
+// action is what a native topic asks for.
+type action uint8
+
+const (
+	nothing action = iota
+	telemetry
+	reading
+	properties
+	property
+	query
+	response
+	trigger
+)
+
+// nativeAction calls directly and not through a table: so the publication's state stays on the stack.
+func (m *Mapper) nativeAction(does action, in *input, res *Result, device, name, id string) error {
+	switch does {
+	case telemetry:
+		return m.nativeTelemetry(in, res, device)
+	case reading:
+		return m.nativeReading(in, res, device, name)
+	case properties:
+		return m.nativeProperties(in, res, device)
+	case property:
+		return m.nativeProperty(in, res, device, name)
+	case query:
+		return m.nativeGet(in, res, device, name)
+	case response:
+		return m.nativeResponse(in, res, device, name, id)
+	case trigger:
+		return m.nativeTrigger(in, res, device, name)
+	case nothing:
+	}
+	return nil
 }
 
 // nativeError makes an *Error of what went wrong and says for which device.
@@ -85,7 +121,7 @@ func asError(err error) *Error {
 	return &Error{Code: CodeUndecodable, Message: err.Error()}
 }
 
-func (m *Mapper) nativeTelemetry(in *input, res *Result, device, _, _ string) error {
+func (m *Mapper) nativeTelemetry(in *input, res *Result, device string) error {
 	b := trimText(in.pub.Payload)
 	if err := checkText(b); err != nil {
 		return err
@@ -220,7 +256,7 @@ func (in *input) stamp(text []byte, res *Result) (stamp, error) {
 	return stamp{t, Payload}, nil
 }
 
-func (m *Mapper) nativeReading(in *input, res *Result, device, name, _ string) error {
+func (m *Mapper) nativeReading(in *input, res *Result, device, name string) error {
 	if err := ValidName(name); err != nil {
 		return err
 	}
@@ -304,7 +340,7 @@ func oneValue(payload []byte) ([]byte, error) {
 	return appendString(make([]byte, 0, len(text)+2), string(text)), nil
 }
 
-func (m *Mapper) nativeProperties(in *input, res *Result, device, _, _ string) error {
+func (m *Mapper) nativeProperties(in *input, res *Result, device string) error {
 	b := trimText(in.pub.Payload)
 	if err := checkText(b); err != nil {
 		return err
@@ -355,7 +391,7 @@ func (m *Mapper) nativeProperties(in *input, res *Result, device, _, _ string) e
 	return nil
 }
 
-func (m *Mapper) nativeProperty(in *input, res *Result, device, name, _ string) error {
+func (m *Mapper) nativeProperty(in *input, res *Result, device, name string) error {
 	if err := ValidName(name); err != nil {
 		return err
 	}
@@ -368,7 +404,7 @@ func (m *Mapper) nativeProperty(in *input, res *Result, device, name, _ string) 
 	}, nil)
 }
 
-func (m *Mapper) nativeGet(in *input, res *Result, device, name, _ string) error {
+func (m *Mapper) nativeGet(in *input, res *Result, device, name string) error {
 	if err := ValidName(name); err != nil {
 		return err
 	}
@@ -440,7 +476,7 @@ func structuredResponse(value []byte, ev *CommandResponse) bool {
 	return true
 }
 
-func (m *Mapper) nativeTrigger(in *input, res *Result, device, name, _ string) error {
+func (m *Mapper) nativeTrigger(in *input, res *Result, device, name string) error {
 	if err := ValidName(name); err != nil {
 		return err
 	}

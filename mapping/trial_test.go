@@ -210,7 +210,7 @@ func TestCoverIsSound(t *testing.T) {
 		return strings.Join(levels, "/")
 	}
 	covered := 0
-	for range 3000 {
+	for range 1000 {
 		p, q := draw(), draw()
 		route := func(match string) mapping.Route { return mapping.Route{Match: match, Device: "'d'", Drop: true} }
 		m := withRoutes(t, route(p), route(q))
@@ -242,7 +242,7 @@ func TestCoverIsSound(t *testing.T) {
 			}
 		}
 	}
-	if covered < 100 {
+	if covered < 30 {
 		t.Errorf("only %d pairs were covered", covered)
 	}
 }
