@@ -344,16 +344,35 @@ func (s *step) values(names table, birth bool) error {
 	return nil
 }
 
-// LookupType finds the type that the last BIRTH gave to a metric of a node, or of its device, so that a command
-// can be written in that type.
-func LookupType(store Store, device, name string) (DataType, bool) {
+// FindMetric returns the first metric, by name, of a node or of its device that wanted accepts, with the type that the last
+// BIRTH gave it.
+func FindMetric(store Store, device string, wanted func(name string) bool) (name string, kind DataType, ok bool) {
 	key := keyNode
 	if device != "" {
 		key = keyDevice(device)
 	}
-	data, ok := store.Get(key)
-	if !ok {
-		return Unknown, false
+	data, _ := store.Get(key)
+	t := table(data)
+	if !t.valid() {
+		return "", Unknown, false
 	}
-	return table(data).byName(name)
+	for i := range t.count() {
+		known, kind := t.metric(i)
+		if wanted(string(known)) {
+			return string(known), kind, true
+		}
+	}
+	return "", Unknown, false
+}
+
+// Online tells whether a node, or its device, is in a session.
+func Online(store Store, device string) bool {
+	data, _ := store.Get(keySession)
+	s, ok := parseSession(data)
+	if !ok || !s.online || device == "" {
+		return s.online
+	}
+	data, _ = store.Get(keyDevice(device))
+	t := table(data)
+	return t.valid() && t.online() && t.generation() == s.generation
 }

@@ -100,6 +100,9 @@ func TestSessionFromBirthToDeath(t *testing.T) {
 	expect(t, n.send("DBIRTH", "pump", 1, "flow@3=-5", "load=6"), "pump:true pump/flow=-5 pump/load=6")
 	expect(t, n.send("NDATA", "", 2, "@2=-11"), "/speed=-11")
 	expect(t, n.send("DDATA", "pump", 3, "@3=-6", "load=-7"), "pump/flow=-6 pump/load=-7")
+	if !sparkplug.Online(n.store, "") || !sparkplug.Online(n.store, "pump") || sparkplug.Online(n.store, "other") {
+		t.Error("online says otherwise")
+	}
 	expect(t, n.send("DDEATH", "pump", 4), "pump:false")
 	expect(t, n.send("DDATA", "pump", 5, "@3=1"), "unresolved 1 rebirth")
 	expect(t, n.send("DBIRTH", "pump", 6, "flow@4=1"), "pump:true pump/flow=1")
@@ -225,12 +228,16 @@ func TestSessionOfFixtures(t *testing.T) {
 		lines = append(lines, m.file, out)
 	}
 	golden(t, "session", lines)
+	if sparkplug.Online(store, "") || sparkplug.Online(store, "tank") {
+		t.Error("online after death")
+	}
 	for name, want := range map[string]sparkplug.DataType{"temperature": sparkplug.Float, "offset": sparkplug.Int16, "nothing": sparkplug.Unknown} {
-		if kind, ok := sparkplug.LookupType(store, "tank", name); kind != want || ok != (want != sparkplug.Unknown) {
-			t.Errorf("%s: %v, %v", name, kind, ok)
+		got, kind, ok := sparkplug.FindMetric(store, "tank", func(s string) bool { return s == name })
+		if kind != want || ok != (want != sparkplug.Unknown) || ok && got != name {
+			t.Errorf("%s: %s, %v, %v", name, got, kind, ok)
 		}
 	}
-	if kind, ok := sparkplug.LookupType(store, "", "uint64"); kind != sparkplug.UInt64 || !ok {
+	if _, kind, ok := sparkplug.FindMetric(store, "", func(s string) bool { return s == "uint64" }); kind != sparkplug.UInt64 || !ok {
 		t.Error(kind, ok)
 	}
 }
@@ -256,7 +263,8 @@ func FuzzStep(f *testing.F) {
 				topic.Device = "d"
 			}
 			_, _ = sparkplug.Step(store, topic, p, noon)
-			sparkplug.LookupType(store, "d", "name")
+			sparkplug.FindMetric(store, "d", func(string) bool { return false })
+			sparkplug.Online(store, "d")
 		}
 	})
 }

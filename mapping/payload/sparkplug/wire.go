@@ -181,7 +181,7 @@ func (d *decoding) fields(data []byte, base int, visit func(field) error) error 
 	for at := 0; at < len(data); {
 		number, kind, n := protowire.ConsumeTag(data[at:])
 		if n < 0 {
-			return fault(base+at, ErrSyntax, "no field begins here (%v)", protowire.ParseError(n))
+			return fault(base+at, ErrSyntax, "no field begins here")
 		}
 		f := field{number: number, kind: kind, at: base + at}
 		value := data[at+n:]
@@ -202,7 +202,7 @@ func (d *decoding) fields(data []byte, base int, visit func(field) error) error 
 			size = protowire.ConsumeFieldValue(number, kind, value)
 		}
 		if size < 0 {
-			return fault(base+at, ErrSyntax, "field %d is damaged (%v)", number, protowire.ParseError(size))
+			return fault(base+at, ErrSyntax, "field %d is damaged or cut off", number)
 		}
 		if err := visit(f); err != nil {
 			return err
