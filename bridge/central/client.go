@@ -78,7 +78,7 @@ func NewClient(cfg Config, opts ClientOptions) (*Client, error) {
 		now:     opts.Now,
 	}
 	if c.rt == nil {
-		if c.rt, err = newTransport(cfg); err != nil {
+		if c.rt, err = newTransport(cfg, base); err != nil {
 			return nil, fmt.Errorf("configure the uplink: %w", err)
 		}
 	}
@@ -151,15 +151,16 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 		return c.lost(r.op, err, maybeSent(err, sent))
 	}
 	defer resp.Body.Close()
+	if c.suspect.Load() {
+		c.suspect.Store(false)
+	}
 	switch resp.StatusCode {
 	case http.StatusNoContent:
-		c.suspect.Store(false)
 		if read == nil {
 			return nil
 		}
 		return c.accept(r.op, read(resp.StatusCode, nil))
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
-		c.suspect.Store(false)
 		body, err := c.readAnswer(resp)
 		if err != nil {
 			return c.lost(r.op, err, true)
@@ -209,16 +210,9 @@ func (c *Client) httpRequest(ctx context.Context, r *request, auth *authorizatio
 
 var jsonContentType = []string{mediaJSON}
 
-// body is a request's body; Close has nothing to do.
-type body struct{ bytes.Reader }
-
-func newBody(b []byte) *body {
-	r := new(body)
-	r.Reset(b)
-	return r
-}
-
-func (*body) Close() error { return nil }
+// newBody is a request's body. It is of a type that the general transport knows to be in memory, so that it sends it in
+// one packet with the header.
+func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
 // sentTrace learns from the transport whether a request reached a connection. The transport begins anew (GetConn) only
 // when it knows that nothing of the attempt before was processed, since no write is marked as repeatable.

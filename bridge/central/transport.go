@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -28,12 +29,37 @@ const (
 	sessionCacheCount = 8
 )
 
-// newTransport makes the transport for a configuration. Proxies come from the environment (HTTPS_PROXY, NO_PROXY).
-func newTransport(cfg Config) (*http.Transport, error) {
+// newTransport makes the transport for a configuration: the direct one where the server is reached without a proxy, with
+// the general one behind it for HTTP/2. Proxies come from the environment (HTTPS_PROXY, NO_PROXY).
+func newTransport(cfg Config, base *url.URL) (http.RoundTripper, error) {
 	roots, err := loadRoots(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
+	general := newGeneralTransport(roots)
+	proxy, err := general.Proxy(&http.Request{URL: base})
+	if err != nil {
+		return nil, fmt.Errorf("read the proxy from the environment: %w", err)
+	}
+	if proxy != nil {
+		return general, nil
+	}
+	d := &direct{address: base.Host, dial: general.DialContext, general: general}
+	port := "80"
+	if base.Scheme == "https" {
+		port = "443"
+		d.tls = general.TLSClientConfig.Clone()
+		d.tls.ServerName = base.Hostname()
+		d.tls.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if base.Port() == "" {
+		d.address = net.JoinHostPort(base.Hostname(), port)
+	}
+	return d, nil
+}
+
+// newGeneralTransport is the standard library's, for servers that speak HTTP/2 and for proxies.
+func newGeneralTransport(roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -61,7 +87,7 @@ func newTransport(cfg Config) (*http.Transport, error) {
 		ReadBufferSize:         readBufferBytes,
 		// The answers are small, and an answer that unpacks to gigabytes cannot come.
 		DisableCompression: true,
-	}, nil
+	}
 }
 
 // loadRoots returns the system's certificate authorities and those of the file; nil is the system's alone.

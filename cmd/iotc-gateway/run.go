@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -17,7 +18,10 @@ import (
 )
 
 func newRunCommand() *cobra.Command {
-	var flags configFlags
+	var (
+		flags   configFlags
+		profile string
+	)
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the gateway",
@@ -41,6 +45,11 @@ console on 127.0.0.1:8080; records are stored and wait for central.url.`,
 				return err
 			}
 			defer func() { _ = log.Sync() }()
+			stopProfile, err := startProfile(profile)
+			if err != nil {
+				return err
+			}
+			defer stopProfile()
 			g, err := app.New(cfg, app.Options{Log: log, Version: version, Notify: app.Systemd{Log: log.Named("systemd")}})
 			if err != nil {
 				return explain(cfg, err)
@@ -49,7 +58,27 @@ console on 127.0.0.1:8080; records are stored and wait for central.url.`,
 		},
 	}
 	flags.register(cmd)
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
+	_ = cmd.Flags().MarkHidden("cpuprofile")
 	return cmd
+}
+
+// startProfile profiles the process into a file; without one it does nothing.
+func startProfile(path string) (stop func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("--cpuprofile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("--cpuprofile: %w", err), f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // explain says what to do about the common reasons for which a gateway does
