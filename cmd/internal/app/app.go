@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,6 +57,7 @@ type Gateway struct {
 	store    *buffer.Store
 	users    *broker.Users
 	broker   *broker.Broker
+	rules    atomic.Pointer[rules]
 	ingest   *ingest
 	registry *bridge.Registry
 	pacer    *bridge.Pacer
@@ -108,26 +110,22 @@ func (g *Gateway) openStore() error {
 }
 
 func (g *Gateway) openMapping() error {
-	mapper, err := newMapper(g.cfg)
+	rules, err := compileRules(g.cfg, g.templateOf)
 	if err != nil {
 		return err
 	}
-	owned := make(map[string]bool)
-	for _, name := range g.cfg.Bridge.Properties.Desired {
-		owned[name] = true
-	}
+	g.rules.Store(rules)
 	g.ingest = &ingest{
 		store:       g.store,
 		log:         throttled(g.log.Named("ingest")),
 		synced:      g.clock.Synced,
-		owns:        func(_, name string) bool { return owned[name] },
+		owns:        g.cloudOwns,
 		checkDevice: func(id string) error { return g.registry.CheckID(id) },
 		events:      g.event,
 		answer:      g.answer,
 		state:       &mappingState{space: g.store.Space(spaceMapping)},
 	}
-	g.ingest.mapper.Store(mapper)
-	g.ingest.keepUnmapped.Store(g.cfg.Mapping.Unmapped == mapping.UnmappedDeadLetter)
+	g.ingest.use(rules.mapper, g.cfg.Mapping)
 	return nil
 }
 

@@ -63,6 +63,17 @@ type ingestCounters struct {
 	tally   mapping.Tally
 }
 
+// use puts a mapper in force. Publications that are under way end with the one
+// before.
+func (in *ingest) use(m *mapping.Mapper, cfg mapping.Config) {
+	// All that follows is mapped one after the other before anybody can see
+	// the new mapper with the old answer.
+	in.nativeState.Store(true)
+	in.mapper.Store(m)
+	in.keepUnmapped.Store(cfg.Unmapped == mapping.UnmappedDeadLetter)
+	in.nativeState.Store(m.NativeState())
+}
+
 // Ingest implements broker.Ingest.
 func (in *ingest) Ingest(p *broker.Publication) {
 	in.counters.Received.Add(1)

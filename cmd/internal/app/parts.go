@@ -14,18 +14,6 @@ import (
 	"iotc-gateway/mapping"
 )
 
-// newMapper compiles the mapping section.
-func newMapper(cfg *configs.Config) (*mapping.Mapper, error) {
-	return mapping.New(cfg.Mapping, mapping.Options{})
-}
-
-// Compile makes what can be made of a configuration without opening anything,
-// for the faults that only show then.
-func Compile(cfg *configs.Config) error {
-	_, err := newMapper(cfg)
-	return err
-}
-
 // scopes are the topics that presets open to devices.
 func scopes(m *mapping.Mapper) []broker.Scope {
 	var out []broker.Scope

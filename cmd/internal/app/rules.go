@@ -1,0 +1,83 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+
+	"iotc-gateway/configs"
+	"iotc-gateway/mapping"
+	"iotc-gateway/mapping/preset"
+	"iotc-gateway/mapping/template"
+)
+
+// rules are what a reload replaces as a whole: the mapper and the device
+// templates that it checks values against.
+type rules struct {
+	mapper    *mapping.Mapper
+	templates *template.Set // nil: values are not checked
+	desired   []string      // properties that the cloud owns whatever the template
+}
+
+// Compile makes what can be made of a configuration without opening anything,
+// for the faults that only show then.
+func Compile(cfg *configs.Config) error {
+	_, err := compileRules(cfg, func(string) string { return cfg.Mapping.DefaultTemplate })
+	return err
+}
+
+// compileRules compiles templates, presets and routes. templateOf names a
+// device's template.
+func compileRules(cfg *configs.Config, templateOf func(device string) string) (*rules, error) {
+	r := &rules{desired: cfg.Bridge.Properties.Desired}
+	opts := mapping.Options{}
+	if dir := cfg.Mapping.TemplatesDir; dir != "" {
+		set, err := template.LoadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("mapping.templates_dir: %w", err)
+		}
+		r.templates = set
+		opts.Template = func(device string) mapping.Template {
+			if t, ok := set.Get(templateOf(device)); ok {
+				return t
+			}
+			return nil
+		}
+		if id := cfg.Mapping.DefaultTemplate; id != "" {
+			if _, ok := set.Get(id); !ok {
+				return nil, fmt.Errorf("mapping.default_template: %s is not in %s", id, dir)
+			}
+		}
+	}
+	families, err := preset.Families(cfg.Mapping.Presets)
+	if err != nil {
+		return nil, err
+	}
+	opts.Families = families
+	if r.mapper, err = mapping.New(cfg.Mapping, opts); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// templateOf is the template of a device as the registry knows it.
+func (g *Gateway) templateOf(device string) string {
+	if d, ok := g.registry.Device(device); ok && d.Template != "" {
+		return d.Template
+	}
+	return g.cfg.Mapping.DefaultTemplate
+}
+
+// cloudOwns reports that a property has its owner in the cloud: its template
+// says that it is writable, or the configuration names it. Reports of such a
+// property acknowledge the desired value and are not sent up.
+func (g *Gateway) cloudOwns(device, name string) bool {
+	r := g.rules.Load()
+	if slices.Contains(r.desired, name) {
+		return true
+	}
+	if r.templates == nil {
+		return false
+	}
+	t, ok := r.templates.Get(g.templateOf(device))
+	return ok && t.Writable(name)
+}

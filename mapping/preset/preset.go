@@ -1,0 +1,52 @@
+// Package preset maps device families without a line of configuration from
+// the user: `presets: [tasmota]` is all there is to write. Each family has a
+// file of its own, whose comment says what is supported.
+package preset
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"iotc-gateway/mapping"
+)
+
+// constructors lists the families by the name that a user writes.
+func constructors() map[string]func(mapping.Preset) (mapping.Family, error) {
+	return map[string]func(mapping.Preset) (mapping.Family, error){
+		"sparkplug": Sparkplug,
+	}
+}
+
+// Names lists the families, in order.
+func Names() []string {
+	var names []string
+	for name := range constructors() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Families makes the families of a configuration. All faults are in the error,
+// joined.
+func Families(presets []mapping.Preset) ([]mapping.Family, error) {
+	known := constructors()
+	var families []mapping.Family
+	var faults []error
+	for i, p := range presets {
+		build, ok := known[p.Name]
+		if !ok {
+			faults = append(faults, fmt.Errorf("mapping.presets[%d]: there is no preset %q; there are: %s", i, p.Name, strings.Join(Names(), ", ")))
+			continue
+		}
+		f, err := build(p)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("mapping.presets[%d]: %w", i, err))
+			continue
+		}
+		families = append(families, f)
+	}
+	return families, errors.Join(faults...)
+}
