@@ -11,7 +11,8 @@ import (
 
 // Command returns what is to be done for a command to reach its device: messages to publish, changes of state to commit with the
 // command's entry in the ledger, and events such as the completion of a command that its device never answers. A device that
-// a family has brought in is addressed in the family's way, any other by the native scheme. args may be nil.
+// a family has brought in is addressed in the family's way, any other by the native scheme. args may be nil. Arguments that the
+// device's template does not allow are an *Error with CodeTemplate, and what is behind it with errors.Is and errors.As.
 func (m *Mapper) Command(device, name, id string, args json.RawMessage, now time.Time, state State) (Result, error) {
 	if err := ValidDeviceID(device); err != nil {
 		return Result{}, err
@@ -21,6 +22,13 @@ func (m *Mapper) Command(device, name, id string, args json.RawMessage, now time
 	}
 	if id == "" || strings.ContainsAny(id, "/+#\x00") {
 		return Result{}, fmt.Errorf("command id %q cannot stand in a topic", clip(id))
+	}
+	if t := m.templateOf(device); t != nil {
+		fitted, err := t.Command(name, args)
+		if err != nil {
+			return Result{}, templateError(err, device, name)
+		}
+		args = fitted
 	}
 	if entry, address := m.owner(device, state); entry != nil {
 		got, err := entry.family.Command(&CommandCall{
@@ -33,6 +41,14 @@ func (m *Mapper) Command(device, name, id string, args json.RawMessage, now time
 		Topic: base + "/request/" + id, Payload: args, QoS: 1,
 		ResponseTopic: base + "/response/" + id, CorrelationData: []byte(id),
 	}}}, nil
+}
+
+// templateOf returns the template of a device, or nil.
+func (m *Mapper) templateOf(device string) Template {
+	if m.template == nil {
+		return nil
+	}
+	return m.template(device)
 }
 
 // downward puts a family's changes under its own keys and its errors into shape.
@@ -59,6 +75,13 @@ func (m *Mapper) Desired(device, name string, value json.RawMessage, version uin
 	}
 	if err := ValidName(name); err != nil {
 		return Result{}, err
+	}
+	if t := m.templateOf(device); t != nil && value != nil {
+		fitted, err := t.Property(name, value)
+		if err != nil {
+			return Result{}, templateError(err, device, name)
+		}
+		value = fitted
 	}
 	if entry, address := m.owner(device, state); entry != nil {
 		got, err := entry.family.Desired(&DesiredCall{

@@ -73,8 +73,13 @@ func (m *Mapper) fit(res *Result, rec *Record) (modelled bool, err error) {
 		return true, nil
 	}
 	if err != nil {
-		return true, &Error{Code: CodeTemplate, Device: rec.Device, Name: rec.Name, Message: "device " + rec.Device + ": " + err.Error()}
+		return true, templateError(err, rec.Device, rec.Name)
 	}
 	rec.Value = value
 	return true, nil
+}
+
+// templateError says which device sent, or is sent, what its template does not allow.
+func templateError(err error, device, name string) *Error {
+	return &Error{Code: CodeTemplate, Device: device, Name: name, Message: "device " + device + ": " + err.Error(), Err: err}
 }

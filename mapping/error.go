@@ -23,7 +23,11 @@ type Error struct {
 	Device  string `json:"device,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Route   string `json:"route,omitempty"`
+	Err     error  `json:"-"` // what is behind it, such as the template's own error; may be nil
 }
+
+// Unwrap returns what is behind the error.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Error implements error: the code stays out of it, the hint is part of it.
 func (e *Error) Error() string {

@@ -61,6 +61,26 @@ func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, erro
 	return res, nil
 }
 
+// NativeState tells whether the mapping of native topics reads and changes state. While it does not, publications on them may be
+// mapped at the same time; all others, and these while it does, are mapped one after the other, for each has to see the changes of
+// the one before.
+func (m *Mapper) NativeState() bool {
+	if m.cfg.Report.active() {
+		return true
+	}
+	for _, r := range m.routes.all {
+		if r.reporting && !r.foreignToNative() {
+			return true
+		}
+	}
+	return false
+}
+
+// foreignToNative tells whether a route surely matches no native topic.
+func (r *route) foreignToNative() bool {
+	return r.pattern.prefix < 0 && len(r.pattern.levels) > 0 && !r.pattern.levels[0].any && r.pattern.levels[0].word != "devices"
+}
+
 // work is what one call of Map moves about; it is kept for the next call.
 type work struct {
 	in  input

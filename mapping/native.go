@@ -56,7 +56,7 @@ func (m *Mapper) mapNative(in *input, res *Result) (known bool, err error) {
 		return false, nil
 	}
 	if err := ValidDeviceID(device); err != nil {
-		return true, err
+		return true, nativeError(err, clip(device))
 	}
 	if res.Route == "" {
 		res.Route = native

@@ -18,9 +18,6 @@ func (m *Mapper) Nearest(topic string) string {
 	if len(topic) > maxTopicBytes || len(levels) > maxLevels {
 		return fmt.Sprintf("topics have at most %d levels and %d bytes", maxLevels, maxTopicBytes)
 	}
-	for _, h := range m.routes.trie.search(levels, nil) {
-		return fmt.Sprintf("%s matches the topic, but its condition does not hold: %s", m.routes.all[h.index].name, m.routes.all[h.index].spec.When)
-	}
 	if reserved(topic) {
 		return "only the gateway publishes this topic"
 	}
@@ -35,6 +32,13 @@ func (m *Mapper) Nearest(topic string) string {
 	}
 	for _, fp := range m.families.patterns {
 		best = best.nearer("the preset "+m.families.all[fp.family].name, fp.pattern, levels)
+	}
+	// A route that matches and has a condition is nearer, unless it matches nearly everything and another one misses by a level.
+	if hits := m.routes.trie.search(levels, nil); len(hits) > 0 {
+		r := m.routes.all[hits[0].index]
+		if wide := r.pattern.prefix >= 0 || r.pattern.tail != tailNone; !wide || best.cost > 2 {
+			return fmt.Sprintf("%s matches the topic, but its condition does not hold: %s", r.name, r.spec.When)
+		}
 	}
 	if best.who == "" {
 		return ""
@@ -96,7 +100,7 @@ func (d distance) nearer(who string, p *pattern, levels []string) distance {
 	} else if extra <= 0 && p.tail == tailSome {
 		say(2, "the topic ends after level %d", len(levels))
 	}
-	if cost < d.cost {
+	if cost > 0 && cost < d.cost {
 		return distance{cost, who, p.text, what}
 	}
 	return d

@@ -61,6 +61,8 @@ type routeRun struct {
 	room   [12][]byte
 	doc    payload.Document // otherwise
 	values []any
+
+	payloadSet bool // the variable payload is set
 }
 
 func (x *routeRun) release() {
@@ -74,18 +76,19 @@ func (x *routeRun) release() {
 // run applies the route; taken is false when its condition does not hold.
 func (x *routeRun) run() (taken bool, err error) {
 	r := x.r
+	if r.when != nil && r.whenFirst {
+		if holds, err := x.condition(); err != nil || !holds {
+			return false, err
+		}
+	}
 	if r.needs || r.lists && !r.spec.Drop {
 		if err := x.decode(); err != nil {
 			return false, err
 		}
 	}
-	if r.when != nil {
-		v, ok, err := x.eval("when", r.when)
-		if err != nil {
+	if r.when != nil && !r.whenFirst {
+		if holds, err := x.condition(); err != nil || !holds {
 			return false, err
-		}
-		if truth, _ := v.(bool); !ok || !truth {
-			return false, nil
 		}
 	}
 	if r.spec.Drop {
@@ -118,6 +121,16 @@ func (x *routeRun) run() (taken bool, err error) {
 		x.res.Tally.Empty++
 	}
 	return true, nil
+}
+
+// condition evaluates when; what has no value is false.
+func (x *routeRun) condition() (bool, error) {
+	v, ok, err := x.eval("when", x.r.when)
+	if err != nil || !ok {
+		return false, err
+	}
+	truth, _ := v.(bool)
+	return truth, nil
 }
 
 func inDevice(err error, device string) error {
@@ -315,6 +328,11 @@ func (x *routeRun) eval(key string, e *expression) (v any, ok bool, err error) {
 	if err := x.prepare(); err != nil {
 		return nil, false, err
 	}
+	if e.whole {
+		if err := x.wholePayload(); err != nil {
+			return nil, false, err
+		}
+	}
 	missing := false
 	for _, p := range e.paths {
 		v, err := x.path(p.index)
@@ -346,7 +364,13 @@ func (x *routeRun) prepare() error {
 		return errors.New("no machine to run an expression")
 	}
 	x.mc = mc
-	pub := x.in.pub
+	x.variables()
+	return nil
+}
+
+// variables sets what expressions know besides the payload.
+func (x *routeRun) variables() {
+	mc, pub := x.mc, x.in.pub
 	for _, name := range x.r.uses {
 		switch name {
 		case "topic":
@@ -373,18 +397,23 @@ func (x *routeRun) prepare() error {
 			mc.env[name], _ = x.match.named(name)
 		}
 	}
-	if !x.r.whole {
+}
+
+// wholePayload sets the payload for the expressions that look at it as a whole.
+func (x *routeRun) wholePayload() error {
+	if x.payloadSet {
 		return nil
 	}
+	x.payloadSet = true
 	if x.isJSON {
 		v, err := textOperand(bytes.TrimSpace(x.text))
 		if err != nil {
 			return err
 		}
-		mc.env[payloadName] = v
+		x.mc.env[payloadName] = v
 		return nil
 	}
-	mc.env[payloadName] = operand(x.doc.Value)
+	x.mc.env[payloadName] = operand(x.doc.Value)
 	return nil
 }
 

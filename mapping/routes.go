@@ -32,13 +32,13 @@ type route struct {
 	auto    bool // the payload may also be plain text
 	lists   bool // the format is a list of readings
 	needs   bool // the payload is looked at at all
-	whole   bool // an expression looks at the payload as a whole
 	paths   pathTree
 	uses    []string // variables that expressions name
 
 	when, device, time *expression
-	deviceCapture      int // -1: none
-	timePath           int // the payload's timestamp, -1: not looked for
+	whenFirst          bool // the condition does not look at the payload, so it is asked before that is decoded
+	deviceCapture      int  // -1: none
+	timePath           int  // the payload's timestamp, -1: not looked for
 	telemetry          outputs
 	properties         outputs
 	command            nameTemplate
@@ -126,6 +126,7 @@ func (c *routeCompiler) compile(index int) *route {
 	r.deviceCapture = slices.Index(r.pattern.captures, "device")
 	c.format()
 	r.when = c.expression("when", s.When, reflect.Bool)
+	r.whenFirst = r.when != nil && !r.when.whole && r.when.bare < 0 && len(r.when.paths) == 0
 	r.device = c.expression("device", s.Device, reflect.Invalid)
 	r.time = c.expression("time", s.Time, reflect.Invalid)
 	r.telemetry = c.outputs("telemetry", s.Telemetry)
@@ -134,7 +135,6 @@ func (c *routeCompiler) compile(index int) *route {
 	c.defaults()
 	c.thinning()
 	for _, e := range r.expressions() {
-		r.whole = r.whole || e.whole
 		r.needs = r.needs || e.whole || e.bare >= 0 || len(e.paths) > 0
 		for _, name := range e.uses {
 			if !slices.Contains(r.uses, name) {
