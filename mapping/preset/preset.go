@@ -15,7 +15,8 @@ import (
 // constructors lists the families by the name that a user writes.
 func constructors() map[string]func(mapping.Preset) (mapping.Family, error) {
 	return map[string]func(mapping.Preset) (mapping.Family, error){
-		"sparkplug": Sparkplug,
+		"chirpstack": ChirpStack,
+		"sparkplug":  Sparkplug,
 	}
 }
 
