@@ -42,3 +42,20 @@ gateway() {
 	CGO_ENABLED=0 go build -trimpath -o "$SCRATCH/iotc-gateway" ./cmd/iotc-gateway
 	echo "$SCRATCH/iotc-gateway"
 }
+
+# rootfs makes a bare Debian tree once and prints its path. It is kept for
+# later runs; a tree that was not finished is never taken for one.
+rootfs() {
+	local tree=${XDG_CACHE_HOME:-$HOME/.cache}/iotc-gateway-ci/bookworm
+	if [ ! -e "$tree.complete" ]; then
+		need debootstrap debootstrap >&2
+		rm -rf "$tree"
+		mkdir -p "$(dirname "$tree")"
+		debootstrap --variant=minbase --include=ca-certificates bookworm "$tree" >"$tree.log" 2>&1 || {
+			tail "$tree.log" >&2
+			return 1
+		}
+		touch "$tree.complete"
+	fi
+	echo "$tree"
+}
