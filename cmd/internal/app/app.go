@@ -315,3 +315,16 @@ func (g *Gateway) answer(m mapping.Message) {
 		g.log.Warn("publish to the field", zap.String("topic", m.Topic), zap.Error(err))
 	}
 }
+
+// ReloadToken reads the uplink's token again and lets a refused uplink try it
+// at once.
+func (g *Gateway) ReloadToken() error {
+	if g.client == nil {
+		return nil
+	}
+	if err := g.client.ReloadToken(); err != nil {
+		return err
+	}
+	g.loop.Nudge()
+	return nil
+}
