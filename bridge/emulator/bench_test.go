@@ -29,7 +29,9 @@ func BenchmarkSendTelemetry(b *testing.B) {
 		return app
 	}
 	var serial atomic.Uint64
-	id := func() string { return "00000000-0000-5000-8000-" + strconv.FormatUint(100_000_000_000+serial.Add(1), 10) }
+	id := func() string {
+		return "00000000-0000-5000-8000-" + strconv.FormatUint(100_000_000_000+serial.Add(1), 10)
+	}
 	b.Run("memory", func(b *testing.B) {
 		app := setup(b)
 		b.RunParallel(func(pb *testing.PB) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,7 @@ type emulatorFlags struct {
 	forward          string
 	forwardTokenFile string
 	forwardCAFile    string
+	output           string
 }
 
 func newEmulatorCommand() *cobra.Command {
@@ -84,6 +86,7 @@ gateway's local API, as an application would that reaches devices through it.`,
 	f.StringVar(&flags.forward, "forward-commands", "", "URL of a gateway's local API, such as http://127.0.0.1:8080/api, to hand commands to")
 	f.StringVar(&flags.forwardTokenFile, "forward-token-file", "", "file that holds a token of the gateway's local API")
 	f.StringVar(&flags.forwardCAFile, "forward-ca-file", "", "PEM file of an authority that the gateway's certificate comes from")
+	f.StringVarP(&flags.output, "output", "o", "text", "text or json: one line at the start and one at the end")
 	cmd.MarkFlagsMutuallyExclusive("token", "token-file")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsRequiredTogether("forward-commands", "forward-token-file")
@@ -92,6 +95,9 @@ gateway's local API, as an application would that reaches devices through it.`,
 
 // runEmulator serves until ctx ends.
 func runEmulator(ctx context.Context, out, warn io.Writer, flags emulatorFlags) error {
+	if flags.output != "text" && flags.output != "json" {
+		return usageError("--output is text or json, not %q", flags.output)
+	}
 	app, err := flags.application(ctx)
 	if err != nil {
 		return err
@@ -104,6 +110,7 @@ func runEmulator(ctx context.Context, out, warn io.Writer, flags emulatorFlags) 
 	if made {
 		token = rand.Text()
 	}
+	handler := emulator.NewServer(app, emulator.ServerOptions{Authorizer: central.StaticTokens(token)})
 	l, err := net.Listen("tcp", flags.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -119,12 +126,19 @@ func runEmulator(ctx context.Context, out, warn io.Writer, flags emulatorFlags) 
 	} else if host, _, _ := net.SplitHostPort(flags.listen); !isLoopbackHost(host) {
 		fmt.Fprintln(warn, "warning: serving plain http beyond loopback: the token can be read on the way; use --tls-cert and --tls-key")
 	}
-	flags.announce(out, scheme+"://"+reachable(l.Addr()), token, made)
-	handler := emulator.NewServer(app, emulator.ServerOptions{Authorizer: central.StaticTokens(token)})
+	if !made {
+		token = "" // It is known to whoever gave it, and shown to nobody else.
+	}
+	if err := flags.announce(out, scheme+"://"+reachable(l.Addr()), token); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	if err := emulator.Serve(ctx, l, handler); err != nil {
 		return err
 	}
 	s := app.Totals()
+	if flags.output == "json" {
+		return json.NewEncoder(out).Encode(s)
+	}
 	_, err = fmt.Fprintf(out, "stopped: %d events accepted from %d devices, %d duplicates, %d out of order\n", s.Accepted, s.DeviceCount, s.Duplicates, s.OutOfOrder)
 	return err
 }
@@ -181,25 +195,34 @@ func (flags emulatorFlags) readToken() (string, error) {
 	return token, nil
 }
 
-// announce says where the emulator is and how a gateway finds it. Only a token that was made here is shown.
-func (flags emulatorFlags) announce(out io.Writer, base, token string, made bool) {
-	fmt.Fprintf(out, "IoT Central emulator\n  API       %s/api\n  OpenAPI   %s/api/openapi.yaml\n  received  %s/emulator/stats\n  faults    %s/emulator/faults\n", base, base, base, base)
-	if made {
-		fmt.Fprintf(out, "  token     %s\n", token)
+// announce says where the emulator is and how a gateway finds it. The token is that which was made here, or empty.
+func (flags emulatorFlags) announce(out io.Writer, base, token string) error {
+	if flags.output == "json" {
+		return json.NewEncoder(out).Encode(struct {
+			URL     string `json:"url"`
+			Control string `json:"control"`
+			Token   string `json:"token,omitempty"`
+		}{base + "/api", base + "/emulator", token})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "IoT Central emulator\n  API       %s/api\n  OpenAPI   %s/api/openapi.yaml\n  received  %s/emulator/stats\n  faults    %s/emulator/faults\n", base, base, base, base)
+	if token != "" {
+		fmt.Fprintf(&b, "  token     %s\n", token)
 	}
 	if flags.forward != "" {
-		fmt.Fprintf(out, "  commands  handed to %s\n", flags.forward)
+		fmt.Fprintf(&b, "  commands  handed to %s\n", flags.forward)
 	}
-	fmt.Fprintf(out, "\nPoint a gateway at it with\n\n  central:\n    url: %s/api\n", base)
+	fmt.Fprintf(&b, "\nPoint a gateway at it with\n\n  central:\n    url: %s/api\n", base)
 	if flags.tokenFile != "" {
-		fmt.Fprintf(out, "    token_file: %s\n", flags.tokenFile)
+		fmt.Fprintf(&b, "    token_file: %s\n", flags.tokenFile)
 	} else {
-		fmt.Fprintf(out, "    token_env: CENTRAL_TOKEN      # set CENTRAL_TOKEN to the token\n")
+		b.WriteString("    token_env: CENTRAL_TOKEN      # set CENTRAL_TOKEN to the token\n")
 	}
 	if flags.certFile != "" {
-		fmt.Fprintf(out, "    ca_file: %s\n", flags.certFile)
+		fmt.Fprintf(&b, "    ca_file: %s\n", flags.certFile)
 	}
-	fmt.Fprintln(out)
+	_, err := fmt.Fprintln(out, b.String())
+	return err
 }
 
 // reachable is the address that a client on this machine uses for a listener.
