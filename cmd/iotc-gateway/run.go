@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"runtime/pprof"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -29,7 +31,10 @@ func newRunCommand() *cobra.Command {
 refuses new publications, settles what is under way, and closes the store last.
 
 Without a configuration it listens for MQTT on 127.0.0.1:1883 and shows its
-console on 127.0.0.1:8080; records are stored and wait for central.url.`,
+console on 127.0.0.1:8080; records are stored and wait for central.url.
+
+SIGHUP reads the configuration again and puts routes, presets, templates, users
+and the uplink's token in force, all of them or, with an error in the log, none.`,
 		Example: `  iotc-gateway run
   iotc-gateway run --config /etc/iotc-gateway/gateway.yaml
   iotc-gateway run --set central.url=http://127.0.0.1:8090/api --set central.token_file=token
@@ -50,7 +55,11 @@ console on 127.0.0.1:8080; records are stored and wait for central.url.`,
 				return err
 			}
 			defer stopProfile()
-			g, err := app.New(cfg, app.Options{Log: log, Version: version, Notify: app.Systemd{Log: log.Named("systemd")}})
+			hangup, stopHangup := onHangup()
+			defer stopHangup()
+			g, err := app.New(cfg, app.Options{
+				Log: log, Version: version, Notify: app.Systemd{Log: log.Named("systemd")}, Load: flags.load, Reload: hangup,
+			})
 			if err != nil {
 				return explain(cfg, err)
 			}
@@ -61,6 +70,24 @@ console on 127.0.0.1:8080; records are stored and wait for central.url.`,
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
 	_ = cmd.Flags().MarkHidden("cpuprofile")
 	return cmd
+}
+
+// onHangup delivers whenever the process gets SIGHUP.
+func onHangup() (events <-chan struct{}, stop func()) {
+	signals, out := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			select {
+			case out <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return out, func() {
+		signal.Stop(signals)
+		close(signals)
+	}
 }
 
 // startProfile profiles the process into a file; without one it does nothing.

@@ -41,6 +41,10 @@ type Options struct {
 	// Notify tells the service manager of the gateway's state; nil where
 	// there is none.
 	Notify Notifier
+	// Load reads the configuration again for a reload, and Reload delivers
+	// when one is asked for (SIGHUP). Both may be nil.
+	Load   func() (*configs.Config, error)
+	Reload <-chan struct{}
 	// Transport replaces the uplink's own, for tests.
 	Transport http.RoundTripper
 }
@@ -52,6 +56,10 @@ type Gateway struct {
 	version string
 	notify  Notifier
 	started time.Time
+	load    func() (*configs.Config, error)
+	trigger <-chan struct{}
+
+	reloading sync.Mutex
 
 	clock    *clock.Clock
 	store    *buffer.Store
@@ -76,7 +84,7 @@ func StoreDir(dataDir string) string { return filepath.Join(dataDir, "store") }
 // New makes a gateway: everything that can fail because of the configuration
 // or the machine fails here, and what was made until then is closed again.
 func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
-	g := &Gateway{cfg: cfg, log: opts.Log, version: opts.Version, notify: opts.Notify, started: time.Now()}
+	g := &Gateway{cfg: cfg, log: opts.Log, version: opts.Version, notify: opts.Notify, started: time.Now(), load: opts.Load, trigger: opts.Reload}
 	if g.notify == nil {
 		g.notify = silent{}
 	}
@@ -255,7 +263,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.loop != nil {
 		uplinkDone.Go(func() { _ = g.loop.Run(uplink, uplinkGrace) })
 	}
+	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
 	group.Go(func() error { return g.tellServiceManager(parts) })
+	g.greet(g.rules.Load().mapper)
 	g.announce()
 
 	select {
@@ -281,6 +291,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // stopIntake refuses what comes from now on and waits until what was taken in
 // is on disk and acknowledged.
 func (g *Gateway) stopIntake() {
+	g.farewell(g.rules.Load().mapper)
 	g.broker.StopAccepting()
 	g.ingest.closed.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)

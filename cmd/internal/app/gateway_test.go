@@ -298,3 +298,31 @@ func TestSecondGatewayOnTheSameDataIsRefused(t *testing.T) {
 		t.Errorf("a second gateway on the same data directory: %v, want a refusal", err)
 	}
 }
+
+func TestReloadIsWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	c := b.connect("sensor", "", "")
+	publish(c, "plant/sensor/temp", "21.5")
+	load := func(text string) error {
+		cfg, err := configs.Parse("new.yaml", []byte(text), nil, map[string]string{"gateway.data_dir": b.cfg.Gateway.DataDir})
+		if err != nil {
+			return err
+		}
+		return b.gateway.Reload(cfg)
+	}
+	const good = "mapping:\n  routes:\n    - match: plant/{device}/temp\n      payload: number\n      telemetry: {temperature: payload}\n"
+	if err := load(good); err != nil {
+		t.Fatal(err)
+	}
+	publish(c, "plant/sensor/temp", "22.5")
+	b.eventually("delivery by the new route", func() bool { return len(b.bodies("sensor")) == 1 })
+	if body := b.bodies("sensor")[0]; !strings.HasPrefix(body, `{"temperature":22.5,`) {
+		t.Errorf("body %s, want the temperature", body)
+	}
+	if err := load(strings.Replace(good, "payload}", "payload +}", 1)); err == nil {
+		t.Error("a reload with a broken expression was accepted")
+	}
+	publish(c, "plant/sensor/temp", "23.5")
+	b.eventually("delivery by the route that stayed", func() bool { return len(b.bodies("sensor")) == 2 })
+}
