@@ -1,13 +1,18 @@
 package mapping_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"iotc-gateway/mapping"
+	"iotc-gateway/mapping/payload"
 	"iotc-gateway/mapping/template"
 )
 
@@ -90,6 +95,40 @@ func BenchmarkRoute(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkDecode holds the ways of reading 200 bytes of JSON side by side: into a map with encoding/json and with payload.ParseJSON,
+// three members with gjson (which needs the text validated first), and one pass that validates and hands over every member.
+func BenchmarkDecode(b *testing.B) {
+	text := []byte(reading200)
+	for _, way := range []struct {
+		name   string
+		decode func() error
+	}{
+		{"encoding-json-map", func() error { var v map[string]any; return json.Unmarshal(text, &v) }},
+		{"ParseJSON", func() error { _, err := payload.ParseJSON(text); return err }},
+		{"gjson-3-members", func() error {
+			if !gjson.ValidBytes(text) {
+				return errors.New("invalid")
+			}
+			for _, path := range []string{"temperature", "humidity", "battery.voltage"} {
+				if !gjson.GetBytes(text, path).Exists() {
+					return errors.New(path)
+				}
+			}
+			return nil
+		}},
+		{"Members", func() error { return mapping.Members(text, func(string, json.RawMessage) error { return nil }) }},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := way.decode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

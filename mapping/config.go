@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -12,7 +13,9 @@ type Config struct {
 	Presets         []Preset `yaml:"presets" doc:"Device families that are understood without routes."`
 	Routes          []Route  `yaml:"routes" doc:"The first route that matches wins unless it says continue."`
 	RoutesDir       string   `yaml:"routes_dir" doc:"Folder of files with further routes, read in the order of their names."`
-	Report          Report   `yaml:"report" doc:"Report on change for telemetry of the native scheme and of presets."`
+
+	Report  Report            `yaml:"report" doc:"Send less: report on change, for telemetry of the native scheme and of presets."`
+	Reports map[string]Report `yaml:"reports" doc:"The same by name of a telemetry value, instead of report."`
 
 	Unmapped       string `yaml:"unmapped" doc:"What becomes of a publication that nothing maps: count | dead_letter."`
 	MaxRecordBytes int64  `yaml:"max_record_bytes" unit:"bytes" doc:"A record above this size is refused; the application takes 256 KB."`
@@ -46,5 +49,8 @@ func (c Config) compile(report func(path, message string)) *routes {
 		}
 	}
 	c.Report.validate("report", report)
+	for _, name := range slices.Sorted(maps.Keys(c.Reports)) {
+		c.Reports[name].validate("reports."+name, report)
+	}
 	return compileRoutes(c.Routes, report)
 }

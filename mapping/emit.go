@@ -3,6 +3,7 @@ package mapping
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"iotc-gateway/mapping/template"
 )
@@ -13,6 +14,33 @@ type Template interface {
 	Telemetry(body json.RawMessage) (fitted json.RawMessage, unknown int, err error)
 	Property(name string, value json.RawMessage) (json.RawMessage, error)
 	Command(name string, args json.RawMessage) (json.RawMessage, error)
+}
+
+// emitChecked validates what the native scheme has validated on its way, and emits the record.
+func (m *Mapper) emitChecked(in *input, res *Result, r Record) error {
+	if err := ValidDeviceID(r.Device); err != nil {
+		return err
+	}
+	if r.Kind == KindProperty || r.Kind == KindCommand {
+		if err := ValidName(r.Name); err != nil {
+			return err
+		}
+	}
+	if r.TimeFrom == Payload {
+		r.Time = r.Time.UTC()
+		if !credible(r.Time, in.now, in.pub.FutureBound) {
+			res.Tally.Implausible++
+			r.Time, r.TimeFrom, r.Historical = in.now, Receipt, false
+		}
+	}
+	if r.Kind == KindTelemetry {
+		if err := checkObject(r.Value); err != nil {
+			e := asError(err)
+			e.Device = r.Device
+			return e
+		}
+	}
+	return m.emit(in, res, r, nil)
 }
 
 // emit is the one door through which records enter a result: size, replay, template, report on change. r is the route that made
@@ -34,7 +62,7 @@ func (m *Mapper) emit(in *input, res *Result, rec Record, r *route) error {
 		}
 	}
 	if rec.Kind == KindTelemetry {
-		rules := reporting{def: m.cfg.Report}
+		rules := reporting{def: m.cfg.Report, byName: m.cfg.Reports}
 		if r != nil {
 			rules = reporting{def: r.report, byName: r.reports}
 		}
@@ -82,4 +110,8 @@ func (m *Mapper) fit(res *Result, rec *Record) (modelled bool, err error) {
 // templateError says which device sent, or is sent, what its template does not allow.
 func templateError(err error, device, name string) *Error {
 	return &Error{Code: CodeTemplate, Device: device, Name: name, Message: "device " + device + ": " + err.Error(), Err: err}
+}
+
+func tooLarge(n int, limit int64) *Error {
+	return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the record has %d bytes, at most %d are allowed", n, limit)}
 }

@@ -24,11 +24,12 @@ import (
 //
 // An expression is bounded by what it may say. Only the functions of allowedFunctions exist; none of them makes more than a
 // small multiple of its arguments. There is no let and no reduce, so a text cannot be doubled over and over; a loop (filter,
-// map, any, ...) stands in no other loop, sees its element but not the payload, and runs over at most maxItems elements. No
-// clock, no file, no map order is in reach.
+// map, any, ...) stands in no other loop, sees its element but not the payload, joins no texts but its element's, and runs over at
+// most maxItems elements. No clock, no file, no map order is in reach.
 
 // Bounds of an expression.
 const (
+	maxSource    = 4096  // bytes of its text
 	maxNodes     = 256   // of the syntax tree
 	maxItems     = 10000 // values in a payload that an expression looks at as a whole
 	memoryBudget = 100_000
@@ -101,6 +102,9 @@ type expressionScope struct {
 }
 
 func (s *expressionScope) compile(source string, want reflect.Kind) (*expression, error) {
+	if len(source) > maxSource {
+		return nil, &ExpressionError{Message: fmt.Sprintf("the expression has %d bytes, at most %d are allowed", len(source), maxSource)}
+	}
 	tree, err := parser.Parse(source)
 	if err != nil {
 		return nil, expressionError(err, source)
@@ -220,6 +224,14 @@ func (r *restriction) fault(n ast.Node, message string) {
 	r.err = expressionError(fe, r.source)
 }
 
+// names tells whether a tree names a text from outside of a loop.
+func names(n ast.Node) bool {
+	return slices.ContainsFunc(identifiers(n), func(name string) bool { return name != "qos" && name != "received" })
+}
+
+// growing are the functions that make a list of a text: they stand in no loop.
+var growing = []string{"split", "concat", "fromJSON", "sort", "reverse"}
+
 // predicate looks into the body of a loop.
 type predicate struct{ r *restriction }
 
@@ -227,16 +239,22 @@ type predicate struct{ r *restriction }
 func (p *predicate) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.BuiltinNode:
-		if slices.Contains(loops, n.Name) {
+		switch {
+		case slices.Contains(loops, n.Name):
 			p.r.fault(n, n.Name+" stands within another loop, which could run for ever")
+		case slices.Contains(growing, n.Name):
+			p.r.fault(n, "a loop cannot call "+n.Name)
 		}
 	case *ast.IdentifierNode:
 		if n.Value == payloadName || n.Value == "properties" {
 			p.r.fault(n, "a loop sees its element (#, or .name) and not the "+n.Value)
 		}
 	case *ast.BinaryNode:
-		if n.Operator == ".." {
+		switch {
+		case n.Operator == "..":
 			p.r.fault(n, "a loop cannot make a range")
+		case n.Operator == "+" && names(n):
+			p.r.fault(n, "a loop cannot join texts with what is not its element")
 		}
 	}
 }

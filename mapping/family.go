@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ type Starter interface {
 }
 
 // ErrNotSupported tells that a family has no way to do what was asked.
-var ErrNotSupported = fmt.Errorf("the device family has no way to do that")
+var ErrNotSupported = errors.New("the device family has no way to do that")
 
 // Scope is a topic pattern that devices of a family may use. {device} stands for a device that the user may write as; other
 // {names}, + and # are wildcards.

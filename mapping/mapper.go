@@ -65,7 +65,7 @@ func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, erro
 // mapped at the same time; all others, and these while it does, are mapped one after the other, for each has to see the changes of
 // the one before.
 func (m *Mapper) NativeState() bool {
-	if m.cfg.Report.active() {
+	if m.cfg.Report.active() || len(m.cfg.Reports) > 0 {
 		return true
 	}
 	for _, r := range m.routes.all {

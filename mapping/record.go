@@ -2,7 +2,6 @@ package mapping
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"time"
 )
@@ -76,19 +75,19 @@ func (r Record) Request() (method, path string, body []byte) {
 	base := "/devices/" + url.PathEscape(r.Device)
 	switch r.Kind {
 	case KindTelemetry:
-		return http.MethodPost, base + "/telemetry", r.telemetryBody()
+		return "POST", base + "/telemetry", r.telemetryBody()
 	case KindProperty:
 		body = make([]byte, 0, len(r.Value)+len(`{"value":}`))
 		body = append(body, `{"value":`...)
 		body = append(body, r.Value...)
-		return http.MethodPatch, base + "/properties/" + url.PathEscape(r.Name), append(body, '}')
+		return "PATCH", base + "/properties/" + url.PathEscape(r.Name), append(body, '}')
 	case KindCommand:
-		return http.MethodPost, base + "/commands/" + url.PathEscape(r.Name), r.Value
+		return "POST", base + "/commands/" + url.PathEscape(r.Name), r.Value
 	case KindDevice:
 		if len(r.Value) == 0 {
-			return http.MethodPut, base, []byte("{}")
+			return "PUT", base, []byte("{}")
 		}
-		return http.MethodPut, base, r.Value
+		return "PUT", base, r.Value
 	default:
 		return "", "", nil
 	}

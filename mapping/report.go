@@ -28,7 +28,7 @@ type reporting struct {
 	byName map[string]Report
 }
 
-func (p reporting) active() bool { return p.byName != nil || p.def.active() }
+func (p reporting) active() bool { return len(p.byName) > 0 || p.def.active() }
 
 func (p reporting) of(name string) Report {
 	if r, ok := p.byName[name]; ok {

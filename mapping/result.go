@@ -69,6 +69,9 @@ func (t *Tally) Add(o Tally) {
 // State is what earlier mappings left behind. Get must already show the changes of every earlier publication that was handed
 // to the store, synced or not: publications are mapped faster than a disk syncs. The bytes belong to the state and are only
 // read. It is called on the goroutine of Map alone.
+//
+// Keys that begin with c/ hold what was sent last, for report on change. A store that must stay within a bound may lose any of
+// them at any time: it costs one value that is sent although it did not change. Other keys must be kept.
 type State interface {
 	Get(key string) (value []byte, ok bool)
 }
@@ -77,6 +80,11 @@ type State interface {
 type Change struct {
 	Key   string
 	Value []byte
+}
+
+// StateOf returns what the state holds about one device, to be deleted with it: the prefix of some keys, and one key.
+func StateOf(device string) (prefix, key string) {
+	return keyChange + device + "/", keyAddress + device
 }
 
 // MemoryState is a State in a map: for tests and for mapping a capture.

@@ -74,3 +74,24 @@ func credible(t, now time.Time, bound time.Duration) bool {
 	}
 	return bound <= 0 || !t.After(now.Add(bound))
 }
+
+// stamp reads the time of a record from the text of a timestamp. No text, or null, is the time of receipt; so is a time that
+// cannot be true or is an empty string, which is counted: many devices count from 1970 until they have found a clock.
+func (in *input) stamp(text []byte, res *Result) (stamp, error) {
+	if len(text) == 0 || string(text) == "null" {
+		return stamp{in.now, Receipt}, nil
+	}
+	if string(text) == `""` {
+		res.Tally.Implausible++
+		return stamp{in.now, Receipt}, nil
+	}
+	t, err := ParseTime(string(text))
+	if err != nil {
+		return stamp{}, &Error{Code: CodeUndecodable, Name: timestampKey, Message: "timestamp: " + err.Error()}
+	}
+	if !credible(t, in.now, in.pub.FutureBound) {
+		res.Tally.Implausible++
+		return stamp{in.now, Receipt}, nil
+	}
+	return stamp{t, Payload}, nil
+}
