@@ -32,21 +32,22 @@
 //
 // A [Route] says which topics it takes and what becomes of them:
 //
-//   - match: "plant/{area}/{device}/temp"      # 213 becomes {"temperature": 21.3}
-//     payload: number
-//     telemetry: {temperature: payload * 0.1}
-//   - match: "esp/{place}/state"               # all keys but two, nested ones joined by _, one converted
-//     device: payload.id
-//     time: payload.ts
-//     telemetry: all
-//     except: [id, ts]
-//     flatten: _
-//     units: {env_temp: F -> C}
-//   - match: "esp/{device}/LWT"                # availability is the property online
-//     payload: string
-//     properties: {online: payload == "online"}
-//   - match: "noise/#"
-//     drop: true
+//	routes:
+//	  - match: "plant/{area}/{device}/temp"      # 213 becomes {"temperature": 21.3}
+//	    payload: number
+//	    telemetry: {temperature: payload * 0.1}
+//	  - match: "esp/{place}/state"               # all keys but two, nested ones joined by _, one converted
+//	    device: payload.id
+//	    time: payload.ts
+//	    telemetry: all
+//	    except: [id, ts]
+//	    flatten: _
+//	    units: {env_temp: F -> C}
+//	  - match: "esp/{device}/LWT"                # availability is the property online
+//	    payload: string
+//	    properties: {online: payload == "online"}
+//	  - match: "noise/#"
+//	    drop: true
 //
 // Patterns are found through a trie, so a topic costs the same among 1,000 routes as with one. A route without outputs passes
 // all keys on; with {name} in its pattern the payload becomes the value of that name; a payload that is a list of readings

@@ -10,16 +10,17 @@ import (
 
 // Test is one of a user's own tests of his mapping: a publication, and the calls that must become of it.
 //
-//   - name: the boiler reports in tenths
-//     topic: plant/cellar/boiler-1/temp
-//     payload: "213"
-//     calls:
-//   - call: POST /devices/boiler-1/telemetry
-//     body: {temperature: 21.3}
-//   - name: letters are refused
-//     topic: plant/cellar/boiler-1/temp
-//     payload: warm
-//     error: undecodable
+//	tests:
+//	  - name: the boiler reports in tenths
+//	    topic: plant/cellar/boiler-1/temp
+//	    payload: "213"
+//	    calls:
+//	      - call: POST /devices/boiler-1/telemetry
+//	        body: {temperature: 21.3}
+//	  - name: letters are refused
+//	    topic: plant/cellar/boiler-1/temp
+//	    payload: warm
+//	    error: undecodable
 //
 // Neither calls nor error means that nothing must become of it. A body that names no timestamp leaves the time open.
 type Test struct {
