@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -180,9 +181,7 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 // httpRequest builds the request without parsing anything.
 func (c *Client) httpRequest(ctx context.Context, r *request, auth *authorization) *http.Request {
 	h := make(http.Header, len(c.fixed)+3)
-	for name, value := range c.fixed {
-		h[name] = value
-	}
+	maps.Copy(h, c.fixed)
 	h["Authorization"] = auth.value
 	if r.requestID != "" {
 		h[headerClientRequestID] = []string{r.requestID}

@@ -75,9 +75,11 @@ const noContent = "HTTP/1.1 204 No Content\r\n\r\n"
 
 func TestDirectKeepsItsConnection(t *testing.T) {
 	t.Parallel()
-	bodies := []string{noContent, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+	bodies := []string{
+		noContent, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
 		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"}
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+	}
 	url, conns := rawServer(t, func(_, request int) string { return bodies[request%len(bodies)] })
 	c := rawClient(t, url, 5*time.Second)
 	for i := range 12 {
@@ -113,7 +115,7 @@ func TestDirectTellsWhatMayHaveBeenSent(t *testing.T) {
 	}
 	refused := "http://" + l.Addr().String()
 	_ = l.Close()
-	silent, _ := rawServer(t, func(int, int) string { time.Sleep(time.Second); return "" })
+	silent, _ := rawServer(t, func(int, int) string { <-t.Context().Done(); return "" })
 	for _, tc := range []struct {
 		name, url      string
 		maybe, timeout bool

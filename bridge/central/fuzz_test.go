@@ -19,8 +19,11 @@ func FuzzHandlerBody(f *testing.F) {
 		f.Add(byte(i), []byte(seed))
 	}
 	targets := []struct{ method, path string }{
-		{"POST", "/api/devices/d1/telemetry"}, {"PUT", "/api/devices/d1"}, {"PATCH", "/api/devices/d1"},
-		{"PATCH", "/api/devices/d1/properties/p"}, {"POST", "/api/devices/d1/commands/c"},
+		{"POST", "/api/devices/d1/telemetry"},
+		{"PUT", "/api/devices/d1"},
+		{"PATCH", "/api/devices/d1"},
+		{"PATCH", "/api/devices/d1/properties/p"},
+		{"POST", "/api/devices/d1/commands/c"},
 	}
 	f.Fuzz(func(t *testing.T, which byte, body []byte) {
 		target := targets[int(which)%len(targets)]

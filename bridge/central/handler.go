@@ -96,13 +96,13 @@ type call struct {
 	name      string
 	query     url.Values // nil if it holds the api-version only
 	body      []byte     // valid until the call ends
-	ctx       context.Context
+	caller    string // who makes the call, if the authorizer told
 	status    int
 }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := call{w: w, r: r, id: h.nextID(), ctx: r.Context()}
+	c := call{w: w, r: r, id: h.nextID()}
 	w.Header()[headerRequestID] = []string{c.id}
 	var op Operation
 	defer func() {
@@ -157,13 +157,11 @@ func (h *Handler) admit(c *call) (*method, error) {
 	if noToken != nil {
 		return m, noToken
 	}
-	caller, err := h.auth.Authorize(c.ctx, token, m.need, device)
+	caller, err := h.auth.Authorize(c.r.Context(), token, m.need, device)
 	if err != nil {
 		return m, err
 	}
-	if caller != "" {
-		c.ctx = WithCaller(c.ctx, caller)
-	}
+	c.caller = caller
 	return m, h.checkQuery(c)
 }
 
@@ -186,6 +184,14 @@ func (h *Handler) serve(c *call, m *method) {
 	if err := m.call(h, c); err != nil {
 		h.fail(c, err)
 	}
+}
+
+// context is the request's, with the name of the caller.
+func (c *call) context() context.Context {
+	if c.caller == "" {
+		return c.r.Context()
+	}
+	return WithCaller(c.r.Context(), c.caller)
 }
 
 // takeRequestID echoes the caller's request id and keeps it for the service.
@@ -234,7 +240,7 @@ func (h *Handler) nextID() string {
 // recovered answers a panic of the service with 500 and logs it. It returns true if the connection must be closed without
 // a (whole) answer, which net/http does on a panic of its own kind.
 func (h *Handler) recovered(c *call, p any) (abort bool) {
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		c.status = 0
 		return true
 	}

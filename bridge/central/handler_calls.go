@@ -8,7 +8,7 @@ import (
 )
 
 func (h *Handler) getApplication(c *call) error {
-	app, err := h.service.Application(c.ctx)
+	app, err := h.service.Application(c.context())
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (h *Handler) listDevices(c *call) error {
 			return Errorf(http.StatusBadRequest, CodeInvalidFilter, "$filter: %s.", err)
 		}
 	}
-	list, err := h.service.ListDevices(c.ctx, opts)
+	list, err := h.service.ListDevices(c.context(), opts)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func nextLink(c *call, next string) string {
 }
 
 func (h *Handler) getDevice(c *call) error {
-	d, err := h.service.Device(c.ctx, c.device)
+	d, err := h.service.Device(c.context(), c.device)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (h *Handler) createDevice(c *call) error {
 	if err := decodeObject(c.body, &in, "displayName", "template", "simulated", "enabled"); err != nil {
 		return err
 	}
-	d, err := h.service.CreateDevice(c.ctx, c.device, in, c.requestID)
+	d, err := h.service.CreateDevice(c.context(), c.device, in, c.requestID)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (h *Handler) updateDevice(c *call) error {
 	if err := decodeObject(c.body, &in, "displayName", "template", "simulated", "enabled"); err != nil {
 		return err
 	}
-	d, err := h.service.UpdateDevice(c.ctx, c.device, in, c.requestID)
+	d, err := h.service.UpdateDevice(c.context(), c.device, in, c.requestID)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (h *Handler) updateDevice(c *call) error {
 }
 
 func (h *Handler) deleteDevice(c *call) error {
-	if err := h.service.DeleteDevice(c.ctx, c.device, c.requestID); err != nil {
+	if err := h.service.DeleteDevice(c.context(), c.device, c.requestID); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -103,7 +103,7 @@ func (h *Handler) sendTelemetry(c *call) error {
 	if err := checkObject(c.body, "telemetry"); err != nil {
 		return err
 	}
-	if err := h.service.SendTelemetry(c.ctx, c.device, c.body, c.requestID); err != nil {
+	if err := h.service.SendTelemetry(c.context(), c.device, c.body, c.requestID); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -117,7 +117,7 @@ func (h *Handler) triggerCommand(c *call) error {
 		}
 		args = c.body
 	}
-	cmd, err := h.service.TriggerCommand(c.ctx, c.device, c.name, args, c.requestID)
+	cmd, err := h.service.TriggerCommand(c.context(), c.device, c.name, args, c.requestID)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (h *Handler) triggerCommand(c *call) error {
 }
 
 func (h *Handler) getCommandStatus(c *call) error {
-	cmd, err := h.service.CommandStatus(c.ctx, c.device, c.name)
+	cmd, err := h.service.CommandStatus(c.context(), c.device, c.name)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (h *Handler) getCommandStatus(c *call) error {
 }
 
 func (h *Handler) getProperty(c *call) error {
-	p, err := h.service.Property(c.ctx, c.device, c.name)
+	p, err := h.service.Property(c.context(), c.device, c.name)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (h *Handler) updateProperty(c *call) error {
 	if in.Value == nil {
 		return Errorf(http.StatusBadRequest, CodeInvalidBody, "The body lacks the member \"value\", as in {\"value\": 21.5}.")
 	}
-	p, err := h.service.UpdateProperty(c.ctx, c.device, c.name, in.Value, c.requestID)
+	p, err := h.service.UpdateProperty(c.context(), c.device, c.name, in.Value, c.requestID)
 	if err != nil {
 		return err
 	}

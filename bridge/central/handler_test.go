@@ -182,8 +182,8 @@ func TestHandlerAborts(t *testing.T) {
 		Authorizer: central.StaticTokens("YOUR_API_TOKEN"), Observe: func(op central.Operation, status int) { seen = append(seen, observed{op, status}) },
 	})
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler {
-			t.Errorf("recovered %v", p)
+		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("recovered %v", err)
 		}
 		if !slices.Equal(seen, []observed{{central.OpSendTelemetry, 0}}) {
 			t.Errorf("observed %v", seen)
@@ -198,7 +198,7 @@ func TestHandlerRequestIDs(t *testing.T) {
 	h := central.NewHandler(new(reference), central.HandlerOptions{Authorizer: central.StaticTokens("YOUR_API_TOKEN")})
 	own := map[string]bool{}
 	for range 3 {
-		r := httptest.NewRequest("GET", "/api/apps/app?api-version=2022-07-31", nil)
+		r := httptest.NewRequest(http.MethodGet, "/api/apps/app?api-version=2022-07-31", nil)
 		r.Header.Set("Authorization", "bearer YOUR_API_TOKEN")
 		r.Header.Set("X-Ms-Client-Request-Id", "mine-1")
 		w := httptest.NewRecorder()
@@ -234,7 +234,7 @@ func TestHandlerAuthorizer(t *testing.T) {
 		return nil
 	}}, central.HandlerOptions{Authorizer: roles{}})
 	send := func(device string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("POST", "/api/devices/"+device+"/telemetry?api-version=2022-07-31", strings.NewReader(`{}`))
+		r := httptest.NewRequest(http.MethodPost, "/api/devices/"+device+"/telemetry?api-version=2022-07-31", strings.NewReader(`{}`))
 		r.Header.Set("Authorization", "Bearer viewer")
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
@@ -251,7 +251,7 @@ func TestHandlerAuthorizer(t *testing.T) {
 		t.Errorf("a handler without an authorizer answered %d", w.Code)
 	}
 	empty := central.NewHandler(new(reference), central.HandlerOptions{Authorizer: central.StaticTokens("")})
-	r := httptest.NewRequest("GET", "/api/apps/app?api-version=2022-07-31", nil)
+	r := httptest.NewRequest(http.MethodGet, "/api/apps/app?api-version=2022-07-31", nil)
 	r.Header.Set("Authorization", "Bearer  ")
 	w := httptest.NewRecorder()
 	if empty.ServeHTTP(w, r); w.Code != 401 {
@@ -267,7 +267,7 @@ func TestHandlerMediaTypes(t *testing.T) {
 		"": 204, "application/json": 204, "Application/JSON; charset=utf-8": 204, "application/merge-patch+json": 204,
 		"text/plain": 415, "application/jsonx": 415, "application/xml": 415,
 	} {
-		r := httptest.NewRequest("POST", "/api/devices/d1/telemetry?api-version=2022-07-31", strings.NewReader(`{}`))
+		r := httptest.NewRequest(http.MethodPost, "/api/devices/d1/telemetry?api-version=2022-07-31", strings.NewReader(`{}`))
 		r.Header.Set("Authorization", "Bearer YOUR_API_TOKEN")
 		if kind != "" {
 			r.Header.Set("Content-Type", kind)
@@ -284,7 +284,7 @@ func TestOpenAPIIsServed(t *testing.T) {
 	h := central.NewHandler(new(reference), central.HandlerOptions{})
 	for _, path := range []string{"/api/openapi.yaml", "/api/v1/openapi.yaml"} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != 200 || w.Body.String() != string(central.OpenAPI()) || !strings.HasPrefix(w.Header().Get("Content-Type"), "application/yaml") {
 			t.Errorf("%s answered %d %v", path, w.Code, w.Header())
 		}

@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"go.uber.org/zap"
 
 	"iotc-gateway/bridge/central"
 )
@@ -30,7 +31,7 @@ func TestTLS(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}))
 		srv.EnableHTTP2 = http2
-		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+		srv.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 		srv.StartTLS()
 		t.Cleanup(srv.Close)
 		ca := filepath.Join(t.TempDir(), "ca.pem")

@@ -150,11 +150,11 @@ func TestCommandsCompleteInTime(t *testing.T) {
 			if err != nil || cmd.Status != central.StatusPending {
 				t.Fatalf("triggered %+v, %v", cmd, err)
 			}
-			time.Sleep(2*time.Second - time.Millisecond)
+			<-time.After(2*time.Second - time.Millisecond)
 			if got, err := app.CommandStatus(t.Context(), "d1", cmd.CommandID); err != nil || got.Status != central.StatusPending {
 				t.Errorf("too early: %+v, %v", got, err)
 			}
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 			got, err := app.CommandStatus(t.Context(), "d1", cmd.CommandID)
 			if err != nil || got.Status != want.status || string(got.Result) != want.result || !got.CompletedTime.Equal(start.Add(2*time.Second)) {
 				t.Errorf("in time: %+v, %v", got, err)

@@ -194,7 +194,7 @@ func (f *Faults) dice() float64 {
 	if f.Random != nil {
 		return f.Random()
 	}
-	return rand.Float64() //nolint:gosec // Dice of a test fixture are no secret.
+	return rand.Float64()
 }
 
 // before is what happens before a call is carried out; with an error it is not.

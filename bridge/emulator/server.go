@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -193,7 +192,7 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return calls },
 		// Closed connections are what faults are made of; nobody needs to read of them.
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog: zap.NewStdLog(zap.NewNop()),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
@@ -208,6 +207,8 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	if err := srv.Shutdown(stop); err != nil {
 		_ = srv.Close()
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the emulator: %w", err)
+	}
 	return nil
 }

@@ -111,7 +111,7 @@ func runEmulator(ctx context.Context, out, warn io.Writer, flags emulatorFlags) 
 		token = rand.Text()
 	}
 	handler := emulator.NewServer(app, emulator.ServerOptions{Authorizer: central.StaticTokens(token)})
-	l, err := net.Listen("tcp", flags.listen)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", flags.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

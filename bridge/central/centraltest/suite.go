@@ -120,7 +120,7 @@ func (b *bundle) must(err error) {
 }
 
 // want checks that err is the server's answer of that status, and complete.
-func (b *bundle) want(status int, err error) *central.Error {
+func (b *bundle) want(status int, err error) {
 	b.Helper()
 	e, ok := errors.AsType[*central.Error](err)
 	if !ok || e.Status != status {
@@ -132,7 +132,6 @@ func (b *bundle) want(status int, err error) *central.Error {
 	if central.MaybeSent(err) {
 		b.Errorf("MaybeSent(%v) = true for a refusal", err)
 	}
-	return e
 }
 
 func testApplication(b *bundle) {
