@@ -15,8 +15,9 @@ import (
 // constructors lists the families by the name that a user writes.
 func constructors() map[string]func(mapping.Preset) (mapping.Family, error) {
 	return map[string]func(mapping.Preset) (mapping.Family, error){
-		"chirpstack": ChirpStack,
-		"sparkplug":  Sparkplug,
+		"chirpstack":    ChirpStack,
+		"homeassistant": HomeAssistant,
+		"sparkplug":     Sparkplug,
 	}
 }
 
