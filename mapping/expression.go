@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -113,10 +114,8 @@ func (s *expressionScope) compile(source string, want reflect.Kind) (*expression
 		return nil, err
 	}
 	e := &expression{source: source, bare: -1}
-	env := types.Map{payloadName: s.payload}
-	for name, t := range variables {
-		env[name] = t
-	}
+	env := maps.Clone(variables)
+	env[payloadName] = s.payload
 	for _, c := range s.captures {
 		env[c] = types.String
 	}

@@ -100,12 +100,9 @@ func (m *Mapper) mapAll(in *input, res *Result) error {
 		return m.unmapped(topic)
 	}
 	in.levels = levels
-	mapped, more := false, true
-	if len(m.routes.all) > 0 {
-		var err error
-		if mapped, more, err = m.mapRoutes(in, res); err != nil || !more {
-			return err
-		}
+	mapped, more, err := m.mapRoutes(in, res)
+	if err != nil || !more {
+		return err
 	}
 	known, err := m.mapNative(in, res)
 	if err != nil || known {

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -89,10 +90,8 @@ func (p *pattern) add(part string, first, last bool) error {
 	if !identifier(name) {
 		return fmt.Errorf("level %q: a name has letters, digits and _, and begins with a letter", part)
 	}
-	for _, known := range p.captures {
-		if known == name {
-			return fmt.Errorf("{%s} stands twice", name)
-		}
+	if slices.Contains(p.captures, name) {
+		return fmt.Errorf("{%s} stands twice", name)
 	}
 	capture := len(p.captures)
 	p.captures = append(p.captures, name)

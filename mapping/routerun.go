@@ -11,8 +11,11 @@ import (
 // mapRoutes asks the routes that match, in their order. known is true as soon as one has taken the publication; more is true when
 // that one says continue, so that the native scheme and the families are asked as well.
 func (m *Mapper) mapRoutes(in *input, res *Result) (known, more bool, err error) {
-	var room [8]hit
 	more = true
+	if len(m.routes.all) == 0 {
+		return false, more, nil
+	}
+	var room [8]hit
 	for _, h := range m.routes.trie.search(in.levels, room[:0]) {
 		r := m.routes.all[h.index]
 		x := routeRun{m: m, in: in, res: res, r: r, match: match{r.pattern, in.pub.Topic, in.levels, h.start}}
