@@ -140,6 +140,9 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 	if err != nil {
 		return &TransportError{Op: r.op, Err: err}
 	}
+	if r.requestID != "" && checkToken(r.requestID) != nil {
+		return &TransportError{Op: r.op, Err: errors.New("the request id is no printable ASCII on one line")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var sent *sentTrace

@@ -27,6 +27,8 @@ type direct struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	tls     *tls.Config // nil: in the clear
 	general http.RoundTripper
+	// lookAfter is how long a connection may be idle and be used without a look at it.
+	lookAfter time.Duration
 	// generalOnly is set once the server chose HTTP/2.
 	generalOnly atomic.Bool
 
@@ -35,7 +37,7 @@ type direct struct {
 }
 
 const (
-	// lookAfter is how long a connection may be idle and be used without a look at it.
+	// lookAfter is far below the time after which any server closes an idle connection.
 	lookAfter = 500 * time.Millisecond
 	// drainBytes is how much of an unread answer is worth reading to keep its connection.
 	drainBytes = 16 << 10
@@ -85,16 +87,19 @@ func (d *direct) exchange(ctx context.Context, c *directConn, req *http.Request)
 		return nil, fmt.Errorf("prepare the connection: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	if err := c.send(req); err != nil {
-		stop()
-		return nil, err
+	var resp *http.Response
+	keep := true
+	err := c.send(req)
+	if err == nil {
+		resp, err = c.receive(req)
+	} else if resp = c.lastWords(req, deadline); resp != nil {
+		keep, err = false, nil
 	}
-	resp, err := c.receive(req)
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	resp.Body = &directBody{from: resp.Body, d: d, c: c, ctx: ctx, stop: stop, keep: !resp.Close}
+	resp.Body = &directBody{from: resp.Body, d: d, c: c, ctx: ctx, stop: stop, keep: keep && !resp.Close}
 	if resp.ContentLength == 0 || resp.StatusCode == http.StatusNoContent {
 		// Nothing follows: the connection is free before the caller has looked at the answer.
 		return resp, resp.Body.Close()
@@ -137,6 +142,28 @@ func (c *directConn) send(req *http.Request) error {
 		return fmt.Errorf("send the request: %w", err)
 	}
 	return nil
+}
+
+// lastWords looks for a refusal after the request could not be sent whole: a server that finds a body too large answers
+// and closes without reading it. Without its answer the body would be sent again and again.
+func (c *directConn) lastWords(req *http.Request, deadline time.Time) *http.Response {
+	soon := time.Now().Add(time.Second)
+	if !deadline.IsZero() && deadline.Before(soon) {
+		soon = deadline
+	}
+	if err := c.SetReadDeadline(soon); err != nil {
+		return nil
+	}
+	resp, err := c.receive(req)
+	if err != nil {
+		return nil
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		// Success cannot be had for half a request.
+		_ = resp.Body.Close()
+		return nil
+	}
+	return resp
 }
 
 // receive reads the head of the final answer.
@@ -209,7 +236,7 @@ func (d *direct) connect(ctx context.Context) (*directConn, error) {
 		if c == nil {
 			break
 		}
-		if idle := now.Sub(c.used); idle < lookAfter || idle < idleTimeout && c.alive() {
+		if idle := now.Sub(c.used); idle < d.lookAfter || idle < idleTimeout && c.alive() {
 			return c, nil
 		}
 		_ = c.Close()

@@ -3,10 +3,12 @@ package central_test
 import (
 	"bufio"
 	"context"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,6 +157,80 @@ func TestDirectStopsWhenTheCallerDoes(t *testing.T) {
 	time.AfterFunc(20*time.Millisecond, cancel)
 	if err := c.SendTelemetry(ctx, "dev", []byte(`{}`), "id"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+// A connection that the server closed while it was idle costs no call, in the clear and with TLS.
+func TestDirectLooksAtIdleConnections(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*httptest.Server){"clear": (*httptest.Server).Start, "TLS": (*httptest.Server).StartTLS} {
+		var conns atomic.Int64
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				conns.Add(1)
+			}
+		}
+		start(srv)
+		t.Cleanup(srv.Close)
+		cfg := central.DefaultConfig()
+		cfg.URL = srv.URL
+		if cert := srv.Certificate(); cert != nil {
+			cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+			write(t, cfg.CAFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
+		}
+		c, err := central.NewClient(cfg, central.ClientOptions{Token: central.StaticToken("token")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.CloseIdleConnections)
+		central.LookAtIdleConnections(c)
+		for i := range 4 {
+			if err := send(t, c); err != nil {
+				t.Errorf("%s: call %d: %v", name, i, err)
+			}
+			if i == 1 {
+				srv.CloseClientConnections()
+			}
+		}
+		if n := conns.Load(); n != 2 {
+			t.Errorf("%s: %d connections, want one and another after the server closed it", name, n)
+		}
+	}
+}
+
+// A server may refuse a body without reading it.
+func TestDirectHearsAnEarlyRefusal(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = c.Write([]byte("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+		}
+	}()
+	c := rawClient(t, "http://"+l.Addr().String(), 5*time.Second)
+	body := `{"a":"` + strings.Repeat("x", 16<<20) + `"}`
+	if err := c.SendTelemetry(t.Context(), "dev", []byte(body), "id"); central.StatusOf(err) != http.StatusRequestEntityTooLarge {
+		t.Errorf("error %v, want the answer 413", err)
+	}
+}
+
+// What would break out of a header is not sent.
+func TestDirectRefusesARequestIDOfTwoLines(t *testing.T) {
+	t.Parallel()
+	url, conns := rawServer(t, func(int, int) string { return noContent })
+	err := rawClient(t, url, 5*time.Second).SendTelemetry(t.Context(), "dev", []byte(`{}`), "a\r\nX-Evil: b")
+	if err == nil || central.MaybeSent(err) || conns.Load() != 0 {
+		t.Errorf("error %v after %d connections", err, conns.Load())
 	}
 }
 

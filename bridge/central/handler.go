@@ -96,7 +96,7 @@ type call struct {
 	name      string
 	query     url.Values // nil if it holds the api-version only
 	body      []byte     // valid until the call ends
-	caller    string // who makes the call, if the authorizer told
+	caller    string     // who makes the call, if the authorizer told
 	status    int
 }
 

@@ -44,7 +44,7 @@ func newTransport(cfg Config, base *url.URL) (http.RoundTripper, error) {
 	if proxy != nil {
 		return general, nil
 	}
-	d := &direct{address: base.Host, dial: general.DialContext, general: general}
+	d := &direct{address: base.Host, dial: general.DialContext, general: general, lookAfter: lookAfter}
 	port := "80"
 	if base.Scheme == "https" {
 		port = "443"
