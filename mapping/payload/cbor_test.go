@@ -139,8 +139,10 @@ func TestCBORLimits(t *testing.T) {
 }
 
 func FuzzCBOR(f *testing.F) {
-	for _, s := range []string{"a26161016162820203", "c48221196ab3", "bf6346756ef563416d7421ff", "c074323031332d30332d32315432303a30343a30305a",
-		"c249010000000000000000", "f97e00", "9f018202039f0405ffff", "a201020304"} {
+	for _, s := range []string{
+		"a26161016162820203", "c48221196ab3", "bf6346756ef563416d7421ff", "c074323031332d30332d32315432303a30343a30305a",
+		"c249010000000000000000", "f97e00", "9f018202039f0405ffff", "a201020304",
+	} {
 		f.Add(fromHex(f, s))
 	}
 	d := mustNew(f, "cbor", payload.Options{})

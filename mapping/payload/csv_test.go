@@ -18,16 +18,30 @@ func TestCSVRows(t *testing.T) {
 		value    any
 		want     []reading
 	}{
-		{"without names", "1, 2.5 ,on,,true\n\"a, \"\"b\"\"\"\n", payload.Options{},
-			[]any{[]any{int64(1), 2.5, "on", nil, true}, []any{`a, "b"`}}, []reading{}},
-		{"a header", "\xEF\xBB\xBFtime,dev,temp,hum\n2026-03-01 11:59:00Z,s1,20.5,\n1772366340,s2,,40\r\n",
-			payload.Options{CSV: payload.CSVOptions{Header: true, TimeColumn: "time", DeviceColumn: "dev"}}, nil,
-			[]reading{{Device: "s1", Name: "temp", Value: 20.5, Time: at}, {Device: "s2", Name: "hum", Value: int64(40), Time: at}}},
-		{"named columns, semicolons and commas", "1772366340000;x;-1,5;0007\x00",
-			payload.Options{DecimalComma: true, CSV: payload.CSVOptions{Separator: ";", Columns: []string{"t", "", "temp", "n"}, TimeColumn: "t"}}, nil,
-			[]reading{{Name: "temp", Value: -1.5, Time: at}, {Name: "n", Value: int64(7), Time: at}}},
-		{"a short row", "1", payload.Options{CSV: payload.CSVOptions{Columns: []string{"a", "b"}}},
-			[]any{map[string]any{"a": int64(1)}}, []reading{{Name: "a", Value: int64(1)}}},
+		{
+			"without names", "1, 2.5 ,on,,true\n\"a, \"\"b\"\"\"\n",
+			payload.Options{},
+			[]any{[]any{int64(1), 2.5, "on", nil, true}, []any{`a, "b"`}},
+			[]reading{},
+		},
+		{
+			"a header", "\xEF\xBB\xBFtime,dev,temp,hum\n2026-03-01 11:59:00Z,s1,20.5,\n1772366340,s2,,40\r\n",
+			payload.Options{CSV: payload.CSVOptions{Header: true, TimeColumn: "time", DeviceColumn: "dev"}},
+			nil,
+			[]reading{{Device: "s1", Name: "temp", Value: 20.5, Time: at}, {Device: "s2", Name: "hum", Value: int64(40), Time: at}},
+		},
+		{
+			"named columns, semicolons and commas", "1772366340000;x;-1,5;0007\x00",
+			payload.Options{DecimalComma: true, CSV: payload.CSVOptions{Separator: ";", Columns: []string{"t", "", "temp", "n"}, TimeColumn: "t"}},
+			nil,
+			[]reading{{Name: "temp", Value: -1.5, Time: at}, {Name: "n", Value: int64(7), Time: at}},
+		},
+		{
+			"a short row", "1",
+			payload.Options{CSV: payload.CSVOptions{Columns: []string{"a", "b"}}},
+			[]any{map[string]any{"a": int64(1)}},
+			[]reading{{Name: "a", Value: int64(1)}},
+		},
 		{"tabs", "1\t\t3", payload.Options{CSV: payload.CSVOptions{Separator: "\t"}}, []any{[]any{int64(1), nil, int64(3)}}, []reading{}},
 	} {
 		doc, err := mustNew(t, "csv", tc.opts).Decode([]byte(tc.in), receipt)

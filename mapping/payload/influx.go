@@ -54,10 +54,10 @@ func (d *influxDecoder) Decode(data []byte, _ time.Time) (Document, error) {
 	p := influxParser{d: d, data: data}
 	var lines []any
 	for p.at < len(data) {
-		switch c := data[p.at]; {
-		case c == '\n' || c == '\r' || c == ' ' || c == 0:
+		switch data[p.at] {
+		case '\n', '\r', ' ', 0:
 			p.at++
-		case c == '#':
+		case '#':
 			if i := bytes.IndexByte(data[p.at:], '\n'); i >= 0 {
 				p.at += i + 1
 			} else {

@@ -17,15 +17,25 @@ func TestInfluxLines(t *testing.T) {
 		want     []reading
 	}{
 		{"every type", `myMeasurement,tag1=value1 f=1,f2=1.0e+78,i=-1i,u=9223372036854775808u,s="fieldValue",b=true,c=F 1556813561098000000`, payload.InfluxOptions{}, []reading{
-			{Name: "f", Value: 1.0, Time: "2019-05-02T16:12:41.098Z"}, {Name: "f2", Value: 1e78, Time: "2019-05-02T16:12:41.098Z"},
-			{Name: "i", Value: int64(-1), Time: "2019-05-02T16:12:41.098Z"}, {Name: "u", Value: uint64(1 << 63), Time: "2019-05-02T16:12:41.098Z"},
-			{Name: "s", Value: "fieldValue", Time: "2019-05-02T16:12:41.098Z"}, {Name: "b", Value: true, Time: "2019-05-02T16:12:41.098Z"},
-			{Name: "c", Value: false, Time: "2019-05-02T16:12:41.098Z"}}},
+			{Name: "f", Value: 1.0, Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "f2", Value: 1e78, Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "i", Value: int64(-1), Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "u", Value: uint64(1 << 63), Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "s", Value: "fieldValue", Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "b", Value: true, Time: "2019-05-02T16:12:41.098Z"},
+			{Name: "c", Value: false, Time: "2019-05-02T16:12:41.098Z"},
+		}},
 		{"a field named value", "temperature,device=boiler-1 value=82", payload.InfluxOptions{}, []reading{{Device: "boiler-1", Name: "temperature", Value: 82.0}}},
-		{"qualified names", "cpu,host=a idle=99,value=1", payload.InfluxOptions{DeviceTag: "host", Qualified: true},
-			[]reading{{Device: "a", Name: "cpu_idle", Value: 99.0}, {Device: "a", Name: "cpu_value", Value: 1.0}}},
-		{"escapes", `my\ Meas\,x,device=a\=b\ c my\,\ key="a \"b\" \\ \n c=d, e" `, payload.InfluxOptions{},
-			[]reading{{Device: "a=b c", Name: "my, key", Value: `a "b" \ \n c=d, e`}}},
+		{
+			"qualified names", "cpu,host=a idle=99,value=1",
+			payload.InfluxOptions{DeviceTag: "host", Qualified: true},
+			[]reading{{Device: "a", Name: "cpu_idle", Value: 99.0}, {Device: "a", Name: "cpu_value", Value: 1.0}},
+		},
+		{
+			"escapes", `my\ Meas\,x,device=a\=b\ c my\,\ key="a \"b\" \\ \n c=d, e" `,
+			payload.InfluxOptions{},
+			[]reading{{Device: "a=b c", Name: "my, key", Value: `a "b" \ \n c=d, e`}},
+		},
 		{"a line feed in a string", "a s=\"x\ny\"\nb f=1", payload.InfluxOptions{}, []reading{{Name: "s", Value: "x\ny"}, {Name: "f", Value: 1.0}}},
 		{"comments, empty lines, carriage returns", "# a comment\r\n\na f=1i\r\n#end", payload.InfluxOptions{}, []reading{{Name: "f", Value: int64(1)}}},
 		{"seconds", "a f=1 1700000000", payload.InfluxOptions{Precision: "s"}, []reading{{Name: "f", Value: 1.0, Time: "2023-11-14T22:13:20Z"}}},

@@ -193,8 +193,10 @@ func FuzzHomeAssistantDiscovery(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, component, config, value string) {
 		state := mapping.MemoryState{}
 		for _, pub := range []mapping.Publication{
-			{Topic: "homeassistant/" + strings.ReplaceAll(component, "/", "") + "/n/o/config", Payload: []byte(config)}, {Topic: "t", Payload: []byte(value)},
-			{Topic: "homeassistant/device/n/o/config", Payload: []byte(config)}, {Topic: "t", Payload: []byte(value)},
+			{Topic: "homeassistant/" + strings.ReplaceAll(component, "/", "") + "/n/o/config", Payload: []byte(config)},
+			{Topic: "t", Payload: []byte(value)},
+			{Topic: "homeassistant/device/n/o/config", Payload: []byte(config)},
+			{Topic: "t", Payload: []byte(value)},
 			{Topic: "homeassistant/device/n/o/config"},
 		} {
 			res, err := m.Map(&pub, onStage, state)

@@ -109,10 +109,10 @@ func (r *haReading) refuse(b *haBinding, v any, wanted string) {
 func (r *haReading) value(b *haBinding, v any) {
 	switch b.Component {
 	case haBinary, haSwitch:
-		switch word := haWord(v); {
-		case word == b.On:
+		switch haWord(v) {
+		case b.On:
 			v = true
-		case word == b.Off:
+		case b.Off:
 			v = false
 		default:
 			r.refuse(b, v, "neither "+b.On+" nor "+b.Off)

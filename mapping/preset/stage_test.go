@@ -2,6 +2,7 @@ package preset_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -87,7 +88,7 @@ func (s *stage) check(what string, res mapping.Result, err error, want []string)
 func script(res mapping.Result, err error) []string {
 	if err != nil {
 		code := "error"
-		if e, ok := err.(*mapping.Error); ok {
+		if e, ok := errors.AsType[*mapping.Error](err); ok {
 			code = e.Code
 		}
 		return []string{code + ": " + err.Error()}

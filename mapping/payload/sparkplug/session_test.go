@@ -217,8 +217,13 @@ func TestSessionOfFixtures(t *testing.T) {
 	store := memory{}
 	var lines []any
 	for _, m := range []struct{ file, kind, device string }{
-		{"nbirth", "NBIRTH", ""}, {"dbirth", "DBIRTH", "tank"}, {"ddata", "DDATA", "tank"}, {"ndata", "NDATA", ""},
-		{"ddata_untyped", "DDATA", "tank"}, {"ddeath", "DDEATH", "tank"}, {"ndeath", "NDEATH", ""},
+		{"nbirth", "NBIRTH", ""},
+		{"dbirth", "DBIRTH", "tank"},
+		{"ddata", "DDATA", "tank"},
+		{"ndata", "NDATA", ""},
+		{"ddata_untyped", "DDATA", "tank"},
+		{"ddeath", "DDEATH", "tank"},
+		{"ndeath", "NDEATH", ""},
 	} {
 		topic := sparkplug.Topic{Group: "g", Type: m.kind, Edge: "e", Device: m.device}
 		out, err := sparkplug.Step(store, topic, decode(t, fixture(t, m.file)), noon)

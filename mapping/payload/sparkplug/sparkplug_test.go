@@ -92,8 +92,10 @@ func TestDecodeFixtures(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			g := metric{Name: m.Name, Type: m.Type.String(), Value: v, Historical: m.Historical, Transient: m.Transient,
-				Null: m.Null, Definition: m.Definition(), Properties: m.Properties, MetaData: m.MetaData}
+			g := metric{
+				Name: m.Name, Type: m.Type.String(), Value: v, Historical: m.Historical, Transient: m.Transient,
+				Null: m.Null, Definition: m.Definition(), Properties: m.Properties, MetaData: m.MetaData,
+			}
 			if m.HasAlias {
 				g.Alias = &m.Alias
 			}
@@ -118,9 +120,15 @@ func TestEncodeAgrees(t *testing.T) {
 		kind  sparkplug.DataType
 		value any
 	}{
-		{"open", sparkplug.Boolean, false}, {"offset", sparkplug.Int16, int64(-40)}, {"level", sparkplug.UInt32, 4e9}, {"setpoint", sparkplug.Float, 19.5},
-		{"ratio", sparkplug.Double, json.Number("0.1")}, {"label", sparkplug.String, "Ofen"}, {"big", sparkplug.Int64, json.Number("-9223372036854775807")},
-		{"at", sparkplug.DateTime, "2026-03-01T12:00:00Z"}, {"blob", sparkplug.Bytes, "AP8="},
+		{"open", sparkplug.Boolean, false},
+		{"offset", sparkplug.Int16, int64(-40)},
+		{"level", sparkplug.UInt32, 4e9},
+		{"setpoint", sparkplug.Float, 19.5},
+		{"ratio", sparkplug.Double, json.Number("0.1")},
+		{"label", sparkplug.String, "Ofen"},
+		{"big", sparkplug.Int64, json.Number("-9223372036854775807")},
+		{"at", sparkplug.DateTime, "2026-03-01T12:00:00Z"},
+		{"blob", sparkplug.Bytes, "AP8="},
 	} {
 		m := sparkplug.Metric{Name: w.name}
 		if err := m.Set(w.kind, w.value); err != nil {
