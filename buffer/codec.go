@@ -3,6 +3,9 @@ package buffer
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/s2"
 
 	"iotc-gateway/buffer/clock"
 )
@@ -242,7 +245,7 @@ type blockEntry struct {
 	body  []byte
 }
 
-// appendBlockEntry appends one record to a block. A block is a version byte and such entries.
+// appendBlockEntry appends one record to the entries of a block.
 func appendBlockEntry(b []byte, class Class, dev uint32, seq uint64, body []byte) []byte {
 	b = append(b, byte(class))
 	b = binary.AppendUvarint(b, uint64(dev))
@@ -250,10 +253,49 @@ func appendBlockEntry(b []byte, class Class, dev uint32, seq uint64, body []byte
 	return appendString(b, body)
 }
 
+// How the entries of a block are kept.
+const (
+	blockRaw = iota
+	blockS2
+)
+
+// appendBlock appends version, compression and entries. Compressing them costs less than the system takes for writing
+// the bytes that are saved.
+func appendBlock(b, entries []byte) []byte {
+	head := len(b)
+	room := s2.MaxEncodedLen(len(entries))
+	if len(entries) < 256 || room < 0 || cap(b)-len(b) < room+2 {
+		return append(append(b, codecVersion, blockRaw), entries...)
+	}
+	b = append(b, codecVersion, blockS2)
+	out := s2.Encode(b[head+2:head+2+room], entries)
+	if len(out) >= len(entries) {
+		b[head+1] = blockRaw
+		return append(b, entries...)
+	}
+	return b[:head+2+len(out)]
+}
+
+// maxBlock bounds what a block may decompress to: more than a transaction holds.
+const maxBlock = 4 << 20
+
 func decodeBlock(b []byte, fn func(i int, e blockEntry) error) error {
 	d := decoder{b: b}
 	if d.byte() != codecVersion {
 		return errCodec
+	}
+	switch kind := d.byte(); {
+	case d.bad || kind > blockS2:
+		return errCodec
+	case kind == blockS2:
+		if n, err := s2.DecodedLen(d.b); err != nil || n > maxBlock {
+			return errCodec
+		}
+		raw, err := s2.Decode(nil, d.b)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errCodec, err)
+		}
+		d.b = raw
 	}
 	for i := 0; len(d.b) > 0; i++ {
 		e := blockEntry{class: Class(d.byte()), dev: uint32(d.uvarint()), seq: d.uvarint(), body: d.bytes()}

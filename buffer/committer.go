@@ -46,6 +46,7 @@ type plan struct {
 	totals     totals
 	buf        []byte
 	body       []byte
+	entry      []byte
 }
 
 type cursor struct {
@@ -141,7 +142,7 @@ func (p *plan) reset() {
 		ops: p.ops[:0], recs: p.recs[:0], gone: p.gone[:0], freed: p.freed[:0], marked: p.marked[:0],
 		marks: p.marks[:0], tallies: p.tallies[:0], cursors: p.cursors[:0], newDev: p.newDev[:0],
 		dead:   p.dead[:0],
-		spread: p.spread[:0], spreadGone: p.spreadGone[:0], moved: p.moved[:0], buf: p.buf[:0], body: p.body[:0],
+		spread: p.spread[:0], spreadGone: p.spreadGone[:0], moved: p.moved[:0], buf: p.buf[:0], body: p.body[:0], entry: p.entry[:0],
 	}
 	if cap(p.buf) > 2<<20 {
 		p.buf = nil
@@ -406,6 +407,7 @@ func (s *Store) write(p *plan, txn *badger.Txn) error {
 	for i := range p.recs {
 		need += int(p.recs[i].rec.size()) + 64
 	}
+	need += need/64 + 1024 // a block that does not compress
 	need += len(p.gone)*queueKeyLen + (len(p.freed)+len(p.marked))*18
 	if cap(p.buf) < need {
 		p.buf = make([]byte, 0, need)
@@ -486,18 +488,16 @@ func (s *Store) writeRecords(p *plan, txn *badger.Txn) error {
 	if p.block == nil {
 		return nil
 	}
-	value := p.take(func(b []byte) []byte {
-		b = append(b, codecVersion)
-		for i := range p.recs {
-			x := &p.recs[i]
-			if x.it == nil {
-				continue
-			}
-			p.body = appendRecord(p.body[:0], x.rec)
-			b = appendBlockEntry(b, x.rec.Class, x.dev.no, x.rec.Seq, p.body)
+	p.body = p.body[:0]
+	for i := range p.recs {
+		x := &p.recs[i]
+		if x.it == nil {
+			continue
 		}
-		return b
-	})
+		p.entry = appendRecord(p.entry[:0], x.rec)
+		p.body = appendBlockEntry(p.body, x.rec.Class, x.dev.no, x.rec.Seq, p.entry)
+	}
+	value := p.take(func(b []byte) []byte { return appendBlock(b, p.body) })
 	return txn.Set(numberKey(keyBlock, p.block.first), value)
 }
 
