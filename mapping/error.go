@@ -12,6 +12,7 @@ const (
 	CodeTemplate     = "template"      // the device's template says otherwise
 	CodeExpression   = "expression"    // an expression failed on this payload
 	CodeForeignTopic = "foreign_topic" // a discovery message claims a topic that its sender may not publish
+	CodeInternal     = "internal"      // a fault of the mapping itself
 	CodeState        = "state"         // a family needs a message that it has not seen, such as a BIRTH
 )
 

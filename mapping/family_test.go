@@ -18,7 +18,7 @@ type toy struct{}
 func (toy) Name() string { return "toy" }
 
 func (toy) Patterns() []string {
-	return []string{"lamp/{device}/state", "lamp/{device}/LWT", "lamp/{device}/config", "{prefix...}/ping/{device}"}
+	return []string{"lamp/{device}/state", "lamp/{device}/LWT", "lamp/{device}/config", "{prefix...}/ping/{device}", "panic"}
 }
 
 func (toy) Scopes() []mapping.Scope {
@@ -45,6 +45,8 @@ func (toy) Map(c *mapping.Call) (mapping.Result, error) {
 		res.Claims = append(res.Claims, mapping.Claim{Topic: string(c.Pub.Payload), Data: []byte(device)})
 	case 3:
 		property("site", fmt.Sprintf("%q", c.Capture("prefix")))
+	case 4:
+		panic("out of range")
 	case -1:
 		res.Records = append(res.Records, mapping.Record{
 			Kind: mapping.KindTelemetry, Device: string(c.Claim), Value: json.RawMessage(`{"v":` + string(c.Pub.Payload) + `}`),
@@ -126,6 +128,11 @@ func TestFamily(t *testing.T) {
 	_, err = m.Map(pub, receipt, state)
 	if e, ok := errors.AsType[*mapping.Error](err); !ok || e.Code != mapping.CodeForeignTopic {
 		t.Errorf("a claim of a foreign topic gave %v", err)
+	}
+	// A fault of a family is an error, not the end of the gateway.
+	_, err = m.Map(&mapping.Publication{Topic: "panic"}, receipt, state)
+	if e, ok := errors.AsType[*mapping.Error](err); !ok || e.Code != mapping.CodeInternal {
+		t.Errorf("a panic gave %v", err)
 	}
 	if device, foreign := res.Foreign(func(d string) bool { return d == "x" }); !foreign || device != "l1" {
 		t.Errorf("foreign device is %q", device)

@@ -45,14 +45,20 @@ func New(cfg Config, opts Options) (*Mapper, error) {
 
 // Map turns a publication into records, events, messages and changes of state. now is the time of receipt. An error is always an
 // *Error, and nothing of the publication is to be stored then but its dead letter. state may be nil: nothing is known then.
-func (m *Mapper) Map(pub *Publication, now time.Time, state State) (Result, error) {
+func (m *Mapper) Map(pub *Publication, now time.Time, state State) (res Result, err error) {
+	// A fault in a decoder or a family must not end the gateway: the device would send the same again, for ever.
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = Result{}, &Error{Code: CodeInternal, Message: fmt.Sprintf("the mapping failed: %v", r), Hint: "please report this with the publication"}
+		}
+	}()
 	w, ok := works.Get().(*work)
 	if !ok {
 		w = &work{}
 	}
 	w.in.pub, w.in.now, w.in.state = pub, now.UTC().Truncate(time.Millisecond), state
-	err := m.mapAll(&w.in, &w.res)
-	res := w.res
+	err = m.mapAll(&w.in, &w.res)
+	res = w.res
 	*w = work{}
 	works.Put(w)
 	if err != nil {

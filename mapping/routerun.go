@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"iotc-gateway/mapping/payload"
 )
@@ -79,10 +80,24 @@ func (x *routeRun) run() (taken bool, err error) {
 		}
 	}
 	if r.needs || r.lists && !r.spec.Drop {
-		if err := x.decode(); err != nil {
+		if err := x.load(); err != nil {
+			return false, err
+		}
+		if !r.wholes && !r.lists {
+			if list, is := x.elements(); is {
+				return x.each(list)
+			}
+		}
+		if err := x.extract(); err != nil {
 			return false, err
 		}
 	}
+	return x.apply()
+}
+
+// apply makes the records, from the payload or from one element of it.
+func (x *routeRun) apply() (taken bool, err error) {
+	r := x.r
 	if r.when != nil && !r.whenFirst {
 		if holds, err := x.condition(); err != nil || !holds {
 			return false, err
@@ -94,6 +109,9 @@ func (x *routeRun) run() (taken bool, err error) {
 	}
 	if r.lists && r.telemetry.empty() && r.properties.empty() && r.spec.Command == nil {
 		return true, x.readings()
+	}
+	if r.members && !r.wholes && !x.object() {
+		return true, &Error{Code: CodeUndecodable, Message: "the payload is no object, so it has no members"}
 	}
 	device, err := x.device()
 	if err != nil {
@@ -128,44 +146,115 @@ func inDevice(err error, device string) error {
 	return e
 }
 
-// decode reads the payload as far as the route looks at it.
-func (x *routeRun) decode() error {
+// load decodes the payload, or notes that it is JSON text, which need not be decoded.
+func (x *routeRun) load() error {
 	r, data := x.r, trimText(x.in.pub.Payload)
-	if n := r.paths.count; n <= len(x.room) {
-		x.found = x.room[:n]
-	} else {
-		x.found = make([][]byte, n)
-	}
 	if r.json && (!r.auto || looksLikeJSON(data)) {
 		if err := checkText(data); err != nil {
 			return err
 		}
 		x.text, x.isJSON = data, true
-		s := scanners.get(data)
-		defer scanners.put(s)
-		s.found = x.found
-		s.space()
-		var err error
-		if s.i < len(data) && data[s.i] == '{' {
-			err = s.object(0, nil, &r.paths.root)
-		} else {
-			err = s.value(0)
-		}
-		if err == nil {
-			err = s.end()
-		}
-		x.spaced = s.spaced
-		return err
+		return nil
 	}
 	var err error
 	if x.doc, err = r.decoder.Decode(x.in.pub.Payload, x.in.now); err != nil {
 		return payloadError(err)
 	}
-	if r.paths.count > 0 {
-		x.values = make([]any, r.paths.count)
-		collect(&r.paths.root, x.doc.Value, x.values)
-	}
 	return nil
+}
+
+// extract validates JSON text and finds the members that the route's expressions name.
+func (x *routeRun) extract() error {
+	r := x.r
+	if !x.isJSON {
+		if r.paths.count > 0 {
+			x.values = make([]any, r.paths.count)
+			collect(&r.paths.root, x.doc.Value, x.values)
+		}
+		return nil
+	}
+	if n := r.paths.count; n <= len(x.room) {
+		x.found = x.room[:n]
+	} else {
+		x.found = make([][]byte, n)
+	}
+	clear(x.found)
+	s := scanners.get(x.text)
+	defer scanners.put(s)
+	s.found = x.found
+	s.space()
+	var err error
+	if s.i < len(x.text) && x.text[s.i] == '{' {
+		err = s.object(0, nil, &r.paths.root)
+	} else {
+		err = s.value(0)
+	}
+	if err == nil {
+		err = s.end()
+	}
+	x.spaced = s.spaced
+	return err
+}
+
+// object tells whether the payload, or the element of it, is an object.
+func (x *routeRun) object() bool {
+	if x.isJSON {
+		return looksLikeObject(x.text)
+	}
+	_, ok := x.doc.Value.(map[string]any)
+	return ok
+}
+
+// elements returns the elements of a payload that is an array: each is a reading of its own then, as in the native scheme. The
+// elements are []byte of JSON text, or decoded values.
+func (x *routeRun) elements() ([]any, bool) {
+	if !x.isJSON {
+		list, ok := x.doc.Value.([]any)
+		return list, ok
+	}
+	text := bytes.TrimLeft(x.text, " \t\r\n")
+	return nil, len(text) > 0 && text[0] == '['
+}
+
+// each applies the route to every element of an array.
+func (x *routeRun) each(list []any) (taken bool, err error) {
+	n := 0
+	element := func() error {
+		if n++; n > MaxReadings {
+			return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the array holds more than %d readings", MaxReadings)}
+		}
+		if err := x.extract(); err != nil {
+			return err
+		}
+		took, err := x.apply()
+		taken = taken || took
+		if err != nil {
+			e := asError(err)
+			e.Message = fmt.Sprintf("reading %d: %s", n-1, e.Message)
+			return e
+		}
+		return nil
+	}
+	if !x.isJSON {
+		for _, v := range list {
+			x.doc.Value = v
+			if err := element(); err != nil {
+				return true, err
+			}
+		}
+		return taken, nil
+	}
+	s := scanners.get(x.text)
+	defer scanners.put(s)
+	s.space()
+	err = s.array(0, func(text []byte) error {
+		x.text = text
+		return element()
+	})
+	if err == nil {
+		err = s.end()
+	}
+	return taken || err != nil, err
 }
 
 // payloadError makes a decoder's error one of ours.

@@ -32,6 +32,8 @@ type route struct {
 	auto    bool // the payload may also be plain text
 	lists   bool // the format is a list of readings
 	needs   bool // the payload is looked at at all
+	wholes  bool // an expression looks at the payload as a whole
+	members bool // an output reads members of the payload
 	paths   pathTree
 	uses    []string // variables that expressions name
 
@@ -135,7 +137,10 @@ func (c *routeCompiler) compile(index int) *route {
 	c.defaults()
 	c.thinning()
 	for _, e := range r.expressions() {
-		r.needs = r.needs || e.whole || e.bare >= 0 || len(e.paths) > 0
+		reads := e.bare >= 0 || len(e.paths) > 0
+		r.wholes = r.wholes || e.whole
+		r.members = r.members || reads && e != r.when
+		r.needs = r.needs || e.whole || reads
 		for _, name := range e.uses {
 			if !slices.Contains(r.uses, name) {
 				r.uses = append(r.uses, name)

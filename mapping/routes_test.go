@@ -197,6 +197,31 @@ func TestRoutes(t *testing.T) {
 			"x/d1", `{"b":1}`, ``,
 		},
 		{
+			"an array of readings",
+			[]mapping.Route{{Match: "x/{device}", When: "payload.a != 2", Telemetry: values("a", "payload.a * 2")}},
+			"x/d1", `[{"a":1,"timestamp":1700000000}, {"a":2},{"a":3}]`, `POST /devices/d1/telemetry {"a":2,"timestamp":"2023-11-14T22:13:20Z"}` + "\n" + `POST /devices/d1/telemetry {"a":6` + at,
+		},
+		{
+			"an array of readings passed on",
+			[]mapping.Route{{Match: "x/{device}", Telemetry: all}},
+			"x/d1", `[{"a":1},{"a":"x"}]`, `POST /devices/d1/telemetry {"a":1` + at + "\n" + `POST /devices/d1/telemetry {"a":"x"` + at,
+		},
+		{
+			"an array with something else in it",
+			[]mapping.Route{{Match: "x/{device}", Telemetry: values("a", "payload.a")}},
+			"x/d1", `[{"a":1},2]`, `undecodable: reading 1: the payload is no object, so it has no members`,
+		},
+		{
+			"an array as a whole",
+			[]mapping.Route{{Match: "x/{device}", Telemetry: values("a", "payload[1].a", "n", "len(payload)")}},
+			"x/d1", `[{"a":1},{"a":2.50}]`, `POST /devices/d1/telemetry {"a":2.5,"n":2` + at,
+		},
+		{
+			"text where members are read",
+			[]mapping.Route{{Match: "x/{device}", Telemetry: values("a", "payload.a")}},
+			"x/d1", `warm`, `undecodable: the payload is no object, so it has no members`,
+		},
+		{
 			"a bad key in pass-through",
 			[]mapping.Route{{Match: "x/{device}", Telemetry: all}},
 			"x/d1", `{"_b":1}`, `bad_name: name "_b" begins with an underscore, which the application refuses`,

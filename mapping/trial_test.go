@@ -176,6 +176,7 @@ func TestWarnings(t *testing.T) {
 		"routes[6].match: # hides lamp/{device}/LWT of the preset toy",
 		"routes[6].match: # hides lamp/{device}/config of the preset toy",
 		"routes[6].match: # hides {prefix...}/ping/{device} of the preset toy",
+		"routes[6].match: # hides panic of the preset toy",
 		"routes[7].match: {p...}/x can never match: routes[6] takes everything with #",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
