@@ -133,7 +133,7 @@ func (f *sparkplugFamily) target(address []byte, state mapping.State) (sparkplug
 }
 
 func (f *sparkplugFamily) write(topic sparkplug.Topic, store *sparkplugStore, name string, value json.RawMessage, now time.Time) (mapping.Message, string, error) {
-	metric, kind, ok := sparkplug.FindMetric(store, topic.Device, func(known string) bool { return known == name || valueName(known) == name })
+	metric, ok := sparkplug.FindMetric(store, topic.Device, func(known string) bool { return known == name || valueName(known) == name })
 	if !ok {
 		return mapping.Message{}, "", &mapping.Error{Code: mapping.CodeBadName, Message: fmt.Sprintf("the BIRTH has no metric named %s", name)}
 	}
@@ -143,15 +143,18 @@ func (f *sparkplugFamily) write(topic sparkplug.Topic, store *sparkplugStore, na
 		if v, err = payload.ParseJSON(value); err != nil {
 			return mapping.Message{}, "", &mapping.Error{Code: mapping.CodeUndecodable, Message: err.Error()}
 		}
-	} else if kind == sparkplug.Boolean {
+	} else if metric.Type == sparkplug.Boolean {
 		v = true // a button
 	}
-	m := sparkplug.Metric{Name: metric, Time: now}
-	if err := m.Set(kind, v); err != nil {
-		return mapping.Message{}, "", &mapping.Error{Code: mapping.CodeUndecodable, Message: fmt.Sprintf("metric %s: %v", metric, err)}
+	m := sparkplug.Metric{Name: metric.Name, Time: now}
+	if err := m.Set(metric.Type, v); err != nil {
+		return mapping.Message{}, "", &mapping.Error{Code: mapping.CodeUndecodable, Message: fmt.Sprintf("metric %s: %v", metric.Name, err)}
+	}
+	if metric.HasAlias { // which then has to stand in place of the name (Sparkplug 3.0 §6.4.6)
+		m.Name, m.Alias, m.HasAlias = "", metric.Alias, true
 	}
 	p := sparkplug.Payload{Time: now, Metrics: []sparkplug.Metric{m}}
-	return mapping.Message{Topic: topic.Command().String(), Payload: sparkplug.Encode(&p)}, metric, nil
+	return mapping.Message{Topic: topic.Command().String(), Payload: sparkplug.Encode(&p)}, metric.Name, nil
 }
 
 // commandValue takes the arguments of a command for the value to write, and of {"value": x} the x.

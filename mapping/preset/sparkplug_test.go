@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func TestSparkplugFromBirthToDeath(t *testing.T) {
 		`property edge1:tank-7 online true @2026-03-01T12:00:00.01Z`,
 		`telemetry edge1:tank-7 {"offset":-4,"open":false,"temperature":21.5} @2026-03-01T12:00:00.01Z`)
 	// The reply to a command is the next message with the metric; here under its alias.
-	s.command("edge1:tank-7", "temperature", "c1", `22.75`, "publish spBv1.0/plant/DCMD/edge1/tank 7 "+hexOf(t, s, "temperature", sparkplug.Float, 22.75))
+	s.command("edge1:tank-7", "temperature", "c1", `22.75`, "publish spBv1.0/plant/DCMD/edge1/tank 7 "+hexOf(t, s, "@101", sparkplug.Float, 22.75))
 	s.publish("spBv1.0/plant/DDATA/edge1/tank 7", recorded(t, "ddata"),
 		`telemetry edge1:tank-7 {"temperature":22.75} @2026-03-01T12:00:00.9Z`,
 		`telemetry edge1:tank-7 {"open":true} @2026-03-01T12:00:00.95Z`,
@@ -92,10 +93,17 @@ func TestSparkplugFromBirthToDeath(t *testing.T) {
 	s.command("edge1", "rebirth", "c3", "", `state: sparkplug: the device is offline`)
 }
 
-// hexOf is the payload that writes one metric now.
+// hexOf is the payload that writes one metric now; "@12" is an alias.
 func hexOf(t *testing.T, s *stage, name string, kind sparkplug.DataType, value any) string {
 	t.Helper()
 	m := sparkplug.Metric{Name: name, Time: s.now}
+	if number, isAlias := strings.CutPrefix(name, "@"); isAlias {
+		alias, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Name, m.Alias, m.HasAlias = "", alias, true
+	}
 	if err := m.Set(kind, value); err != nil {
 		t.Fatal(err)
 	}

@@ -344,9 +344,16 @@ func (s *step) values(names table, birth bool) error {
 	return nil
 }
 
-// FindMetric returns the first metric, by name, of a node or of its device that wanted accepts, with the type that the last
-// BIRTH gave it.
-func FindMetric(store Store, device string, wanted func(name string) bool) (name string, kind DataType, ok bool) {
+// Definition is what a BIRTH says of a metric.
+type Definition struct {
+	Name     string
+	Alias    uint64
+	HasAlias bool
+	Type     DataType
+}
+
+// FindMetric returns the first metric, by name, of the last BIRTH of a node or of its device that wanted accepts.
+func FindMetric(store Store, device string, wanted func(name string) bool) (Definition, bool) {
 	key := keyNode
 	if device != "" {
 		key = keyDevice(device)
@@ -354,15 +361,16 @@ func FindMetric(store Store, device string, wanted func(name string) bool) (name
 	data, _ := store.Get(key)
 	t := table(data)
 	if !t.valid() {
-		return "", Unknown, false
+		return Definition{}, false
 	}
 	for i := range t.count() {
-		known, kind := t.metric(i)
-		if wanted(string(known)) {
-			return string(known), kind, true
+		if name, kind := t.metric(i); wanted(string(name)) {
+			d := Definition{Name: string(name), Type: kind}
+			d.Alias, d.HasAlias = t.aliasOf(i)
+			return d, true
 		}
 	}
-	return "", Unknown, false
+	return Definition{}, false
 }
 
 // Online tells whether a node, or its device, is in a session.

@@ -236,14 +236,17 @@ func TestSessionOfFixtures(t *testing.T) {
 	if sparkplug.Online(store, "") || sparkplug.Online(store, "tank") {
 		t.Error("online after death")
 	}
-	for name, want := range map[string]sparkplug.DataType{"temperature": sparkplug.Float, "offset": sparkplug.Int16, "nothing": sparkplug.Unknown} {
-		got, kind, ok := sparkplug.FindMetric(store, "tank", func(s string) bool { return s == name })
-		if kind != want || ok != (want != sparkplug.Unknown) || ok && got != name {
-			t.Errorf("%s: %s, %v, %v", name, got, kind, ok)
+	for name, want := range map[string]sparkplug.Definition{
+		"temperature": {Name: "temperature", Alias: 101, HasAlias: true, Type: sparkplug.Float},
+		"offset":      {Name: "offset", Alias: 102, HasAlias: true, Type: sparkplug.Int16}, "nothing": {},
+	} {
+		got, ok := sparkplug.FindMetric(store, "tank", func(s string) bool { return s == name })
+		if got != want || ok != (want.Name != "") {
+			t.Errorf("%s: %+v, %v", name, got, ok)
 		}
 	}
-	if _, kind, ok := sparkplug.FindMetric(store, "", func(s string) bool { return s == "uint64" }); kind != sparkplug.UInt64 || !ok {
-		t.Error(kind, ok)
+	if got, ok := sparkplug.FindMetric(store, "", func(s string) bool { return s == "bdSeq" }); got != (sparkplug.Definition{Name: "bdSeq", Type: sparkplug.Int64}) || !ok {
+		t.Error(got, ok)
 	}
 }
 

@@ -144,3 +144,17 @@ func (t table) byAlias(alias uint64) (name string, kind DataType, ok bool) {
 	known, kind := t.metric(at)
 	return string(known), kind, known != nil
 }
+
+// aliasOf finds the alias of the i-th metric by name.
+func (t table) aliasOf(i int) (uint64, bool) {
+	n := t.count()
+	for index := t[tableHeader+4*n:][:n*aliasEntry]; len(index) > 0; index = index[aliasEntry:] {
+		if binary.BigEndian.Uint32(index[8:]) == uint32(i) {
+			if alias := binary.BigEndian.Uint64(index); alias != noAlias {
+				return alias, true
+			}
+			break
+		}
+	}
+	return 0, false
+}
