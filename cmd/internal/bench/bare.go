@@ -51,7 +51,7 @@ func RunBare(ctx context.Context, cfg BareConfig) (BareResult, error) {
 			url := cfg.API + "/devices/" + device + "/telemetry?api-version=2022-07-31"
 			var body []byte
 			for seq := 0; taken.Add(1) <= int64(cfg.Messages) && failed.Load() == nil; seq++ {
-				body = bareBody(body[:0], seq, cfg.Size)
+				body = bareBody(body[:0], worker, seq, cfg.Size)
 				id := fmt.Sprintf("%08x-0000-5000-8000-%012x", worker, seq)
 				if err := barePost(ctx, client, url, cfg.Token, id, body); err != nil {
 					failed.Store(&err)
@@ -70,8 +70,8 @@ func RunBare(ctx context.Context, cfg BareConfig) (BareResult, error) {
 }
 
 // bareBody is a payload as a gateway sends it on: with the time of receipt.
-func bareBody(b []byte, seq, size int) []byte {
-	b = Payload(b, seq, 1, size)
+func bareBody(b []byte, device, seq, size int) []byte {
+	b = Payload(b, device, seq, 1, size)
 	return append(b[:len(b)-1], `,"timestamp":"2026-01-02T03:04:05.678Z"}`...)
 }
 

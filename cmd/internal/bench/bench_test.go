@@ -42,7 +42,7 @@ func TestPayload(t *testing.T) {
 	t.Parallel()
 	for _, seq := range []int{0, 7, 123_456} {
 		for _, variants := range []int{1, 5} {
-			body := bench.Payload(nil, seq, variants, 200)
+			body := bench.Payload(nil, 3, seq, variants, 200)
 			var object map[string]any
 			if err := json.Unmarshal(body, &object); err != nil || len(body) != 200 {
 				t.Fatalf("%s: %v, %d bytes", body, err, len(body))

@@ -21,6 +21,7 @@ const answerTimeout = 60 * time.Second
 // Acknowledgements are four bytes, so a broker never waits for us to read while we wait for it to read.
 type client struct {
 	fleet   *Fleet
+	number  int // among the devices of the fleet
 	name    string
 	topic   string
 	conn    net.Conn
@@ -172,7 +173,7 @@ func (c *client) fill(quota *int, stopped bool) {
 
 func (c *client) append(out []byte, seq int, dup bool) []byte {
 	cfg := &c.fleet.cfg
-	c.payload = Payload(c.payload[:0], seq, cfg.Variants, cfg.Size)
+	c.payload = Payload(c.payload[:0], c.number, seq, cfg.Variants, cfg.Size)
 	return appendPublish(out, cfg.Version, c.topic, packetID(seq), dup, c.payload)
 }
 

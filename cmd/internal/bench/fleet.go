@@ -44,7 +44,7 @@ func NewFleet(cfg FleetConfig) *Fleet {
 	f := &Fleet{cfg: cfg}
 	for i := range cfg.Clients {
 		name := fmt.Sprintf("%s-%04d", cfg.Prefix, i)
-		f.clients = append(f.clients, &client{fleet: f, name: name, topic: "devices/" + name + "/telemetry"})
+		f.clients = append(f.clients, &client{fleet: f, number: i, name: name, topic: "devices/" + name + "/telemetry"})
 	}
 	return f
 }

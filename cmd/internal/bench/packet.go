@@ -111,9 +111,9 @@ func parseAck(body []byte) (id uint16, code byte, err error) {
 
 // Payload is the body of a publish: a flat JSON object of exactly size bytes (more when the sequence number needs
 // it) with the device's sequence number in it. With variants above one the names carry seq modulo variants, so that
-// as many consecutive readings have no name in common and may be joined into one call. The readings are noise: a store
-// that compresses gains no more by them than it would by real ones.
-func Payload(b []byte, seq, variants, size int) []byte {
+// as many consecutive readings have no name in common and may be joined into one call. The readings are noise, and
+// no two devices have the same: a store that compresses gains no more by them than it would by real ones.
+func Payload(b []byte, device, seq, variants, size int) []byte {
 	start := len(b)
 	suffix := -1
 	if variants > 1 {
@@ -128,7 +128,7 @@ func Payload(b []byte, seq, variants, size int) []byte {
 		}
 		b = append(b, '"', ':')
 	}
-	noise := uint64(seq)
+	noise := uint64(device)<<32 ^ uint64(seq)
 	b = append(b, '{')
 	name("seq")
 	b = strconv.AppendInt(b, int64(seq), 10)
