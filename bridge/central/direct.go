@@ -268,12 +268,15 @@ func (d *direct) connect(ctx context.Context) (*directConn, error) {
 
 // alive looks whether the server closed the connection or said something unasked.
 func (c *directConn) alive() bool {
-	if err := c.SetReadDeadline(time.Now().Add(50 * time.Microsecond)); err != nil {
+	if c.in.Buffered() > 0 || c.SetReadDeadline(time.Time{}) != nil {
 		return false
 	}
-	c.limit.N = 1
-	_, err := c.in.Peek(1)
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	conn := c.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		// The notice that TLS is closed, too, is something unasked.
+		conn = secure.NetConn()
+	}
+	return quiet(conn)
 }
 
 func (d *direct) take() *directConn {

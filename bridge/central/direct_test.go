@@ -128,7 +128,11 @@ func TestDirectTellsWhatMayHaveBeenSent(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			err := send(t, rawClient(t, tc.url, 200*time.Millisecond))
+			timeout := 10 * time.Second
+			if tc.timeout {
+				timeout = 200 * time.Millisecond
+			}
+			err := send(t, rawClient(t, tc.url, timeout))
 			e, ok := errors.AsType[*central.TransportError](err)
 			if !ok || e.MaybeSent != tc.maybe || e.Timeout() != tc.timeout {
 				t.Errorf("error %v (%+v), want a transport error with MaybeSent %v, timeout %v", err, e, tc.maybe, tc.timeout)
