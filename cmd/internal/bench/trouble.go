@@ -229,7 +229,7 @@ func (r *run) killWithBacklog(ctx context.Context, kills int) error {
 func between(low, high time.Duration) time.Duration { return low + rand.N(high-low) }
 
 func flakyScenario(ctx context.Context, r *run) error {
-	phase := r.lasting(6*time.Second, 2*time.Second)
+	phase := r.lasting(6*time.Second, 3*time.Second)
 	if err := r.freshSink(ctx); err != nil {
 		return err
 	}
@@ -244,25 +244,40 @@ func flakyScenario(ctx context.Context, r *run) error {
 	var stop atomic.Bool
 	ended := make(chan error, 1)
 	go func() { ended <- fleet.PublishUntil(ctx, &stop) }()
-	rate := func(faults Faults) (float64, error) {
+	// rate is what arrives in a phase; half is when that first came to half of a goal, 0 when it did not.
+	rate := func(faults Faults, goal float64) (perSecond float64, half time.Duration, err error) {
 		if err := r.sink.Faults(ctx, faults); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		before, err := r.sink.Stats(ctx)
+		first, err := r.sink.Stats(ctx)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		start := time.Now()
-		if err := pause(ctx, phase); err != nil {
-			return 0, err
+		last, at := first.Readings, start
+		for time.Since(start) < phase {
+			if err := pause(ctx, min(100*time.Millisecond, phase)); err != nil {
+				return 0, 0, err
+			}
+			stats, err := r.sink.Stats(ctx)
+			if err != nil {
+				return 0, 0, err
+			}
+			now := time.Now()
+			if half == 0 && float64(stats.Readings-last)/now.Sub(at).Seconds() >= goal/2 {
+				half = now.Sub(start)
+			}
+			last, at = stats.Readings, now
 		}
-		after, err := r.sink.Stats(ctx)
-		return float64(after.Readings-before.Readings) / time.Since(start).Seconds(), err
+		return float64(last-first.Readings) / at.Sub(start).Seconds(), half, nil
 	}
-	var rates [3]float64
+	var (
+		rates    [3]float64
+		recovery time.Duration
+	)
 	trouble := func() error {
 		for i, faults := range []Faults{{}, {Error500: 0.10, Throttled429: 0.20, Dropped: 0.05}, {}} {
-			if rates[i], err = rate(faults); err != nil {
+			if rates[i], recovery, err = rate(faults, rates[0]); err != nil {
 				return err
 			}
 			r.say("phase %d of 3: %.0f/s", i+1, rates[i])
@@ -291,5 +306,8 @@ func flakyScenario(ctx context.Context, r *run) error {
 	r.outcome.add("with faults", "/s", rates[1])
 	r.outcome.add("after the faults", "/s", rates[2])
 	r.outcome.aim("after, of without", "", rates[2]/rates[0], ">=", 0.5)
+	if recovery > 0 {
+		r.outcome.add("end of the faults to half the rate without", "ms", milliseconds(recovery))
+	}
 	return nil
 }
