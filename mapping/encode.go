@@ -109,12 +109,12 @@ func appendObject(b []byte, object map[string]any, depth int) ([]byte, error) {
 }
 
 // appendFloat writes a double with as many digits as it needs and at most 15, for the sixteenth and seventeenth are the noise of
-// binary arithmetic. Whole numbers that a double counts exactly are written as such.
+// binary arithmetic. Whole numbers below 1e18 are written as such.
 func appendFloat(b []byte, f float64) ([]byte, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil, fmt.Errorf("%v is no JSON number", f)
 	}
-	if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+	if f == math.Trunc(f) && math.Abs(f) < 1e18 {
 		return strconv.AppendInt(b, int64(f), 10), nil
 	}
 	at := len(b)
