@@ -190,9 +190,12 @@ func (l *link) refuseLater() {
 	time.AfterFunc(delay, func() { l.stop(reasonRefusedOther, 0) })
 }
 
-// problemInfo reports whether the client wants reason strings (MQTT 5 §3.1.2.11.7).
+// problemInfo reports whether the client wants reason strings (MQTT 5 §3.1.2.11.7) and takes packets that are large enough.
 func (l *link) problemInfo() bool {
 	p := &l.cl.Properties.Props
+	if p.MaximumPacketSize > 0 && p.MaximumPacketSize < maxReason+16 {
+		return false
+	}
 	return !p.RequestProblemInfoFlag || p.RequestProblemInfo != 0
 }
 

@@ -41,7 +41,6 @@ type Broker struct {
 	listeners []*listener
 	logins    *logins
 	gate      *gate
-	links     links
 	retained  *retained
 	store     *persistence
 	memory    *memory
@@ -90,7 +89,6 @@ func New(cfg Config, opts Options) (*Broker, error) {
 	b.rulesGen.Store(1)
 	b.logins = newLogins(cfg.Auth, opts.Users)
 	b.gate = newGate(limits, &b.count)
-	b.links.all = map[*link]struct{}{}
 	b.store = newPersistence(opts.Store)
 	b.retained = newRetained(limits, b.store)
 	b.memory = newMemory(limits.PacketMemory)
@@ -194,7 +192,7 @@ func (b *Broker) Close() {
 	b.closing.Do(func() {
 		b.stopping.Store(true)
 		b.closeListeners()
-		for _, l := range b.links.list() {
+		for _, l := range b.connectedLinks() {
 			l.stop(reasonStopping, 0x8b)
 		}
 		b.gate.closeAll()
@@ -404,32 +402,4 @@ func (b *Broker) Stats() Stats {
 	st.Sessions = int64(len(b.sessions))
 	b.mu.Unlock()
 	return st
-}
-
-// links are the connections being served, let in or not.
-type links struct {
-	mu  sync.Mutex
-	all map[*link]struct{}
-}
-
-func (ls *links) add(l *link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	ls.all[l] = struct{}{}
-}
-
-func (ls *links) remove(l *link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	delete(ls.all, l)
-}
-
-func (ls *links) list() []*link {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	list := make([]*link, 0, len(ls.all))
-	for l := range ls.all {
-		list = append(list, l)
-	}
-	return list
 }

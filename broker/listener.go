@@ -157,8 +157,6 @@ func (b *Broker) serve(l *link) {
 		}
 		b.finish(l)
 	}()
-	b.links.add(l)
-	defer b.links.remove(l)
 	err := b.server.EstablishConnection(l.listener.cfg.Name, l)
 	if !l.connected.Load() {
 		if _, ok := l.blamed(); !ok && err != nil {

@@ -12,7 +12,7 @@ import (
 type noise struct{ log *zap.Logger }
 
 func newNoise(log *zap.Logger) noise {
-	return noise{log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+	return noise{log.WithOptions(zap.AddCallerSkip(1), zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, 10*time.Second, 10, 0)
 	}))}
 }
