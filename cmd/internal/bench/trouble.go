@@ -229,7 +229,7 @@ func (r *run) killWithBacklog(ctx context.Context, kills int) error {
 func between(low, high time.Duration) time.Duration { return low + rand.N(high-low) }
 
 func flakyScenario(ctx context.Context, r *run) error {
-	phase := r.lasting(6*time.Second, 3*time.Second)
+	phase := r.lasting(10*time.Second, 3*time.Second)
 	if err := r.freshSink(ctx); err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func flakyScenario(ctx context.Context, r *run) error {
 		start := time.Now()
 		last, at := first.Readings, start
 		for time.Since(start) < phase {
-			if err := pause(ctx, min(100*time.Millisecond, phase)); err != nil {
+			if err := pause(ctx, min(500*time.Millisecond, phase)); err != nil {
 				return 0, 0, err
 			}
 			stats, err := r.sink.Stats(ctx)
