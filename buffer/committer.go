@@ -317,6 +317,10 @@ func (s *Store) commit(p *plan) {
 	if p.txn != 0 {
 		s.planDropDead(p)
 		s.foot(p)
+		if s.sinceCheck += int64(cap(p.buf)); s.sinceCheck > checkBytes {
+			s.sinceCheck = 0
+			s.checkSpace()
+		}
 		err = s.kv.update(func(txn *badger.Txn) error { return s.write(p, txn) })
 		wrote = err == nil
 		if err != nil {

@@ -17,7 +17,7 @@ const (
 	headroom = 48 << 20
 	// lastRoom is the free space below which not even deletions are written.
 	lastRoom = 24 << 20
-	// checkBytes is how much is written between two looks at the free space.
+	// checkBytes is how much is written at most between two looks at the free space.
 	checkBytes = 8 << 20
 )
 
@@ -41,7 +41,6 @@ func (s *Store) checkSpace() {
 		return
 	}
 	s.freeBytes = free
-	s.sinceCheck = 0
 	floor, last := s.cfg.MinFreeBytes+headroom, int64(lastRoom)
 	if s.diskFull {
 		floor += 4 << 20
@@ -223,14 +222,7 @@ func (s *Store) reopen() {
 // afterFailure closes and opens the database after a transaction failed: Badger then writes its memtable out as a
 // table, so that what later transactions build on does not depend on the log that could not be synced.
 func (s *Store) afterFailure(cause error) {
-	if s.opt.Commit != nil && s.kv.ready() && !s.reopenAfterFault {
-		// An injected fault leaves Badger itself sound.
-		return
-	}
-	err := s.kv.close()
-	if err == nil {
-		err = s.kv.open()
-	}
+	err := s.kv.restart()
 	if err == nil {
 		return
 	}

@@ -17,8 +17,9 @@ import (
 // engine is Badger, in a form that can be closed and opened again under the feet of its readers: after a failed sync
 // the only way to be sure of what is on disk is to close it, which writes the memtable out as a table of its own.
 type engine struct {
-	opt    badger.Options
-	commit func(commit func() error) error
+	opt     badger.Options
+	commit  func(commit func() error) error
+	managed bool // the caller gives the versions
 
 	mu sync.RWMutex // read: a transaction runs; write: Badger is being opened or closed
 	db *badger.DB
@@ -67,6 +68,20 @@ func (l badgerLog) Debugf(string, ...any)       {}
 func (e *engine) open() (err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.openLocked()
+}
+
+// restart closes and opens the database; readers wait meanwhile.
+func (e *engine) restart() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.closeLocked(); err != nil {
+		return err
+	}
+	return e.openLocked()
+}
+
+func (e *engine) openLocked() (err error) {
 	if e.db != nil {
 		return nil
 	}
@@ -76,7 +91,14 @@ func (e *engine) open() (err error) {
 			err = fmt.Errorf("open database: panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	db, err := badger.Open(e.opt)
+	if err := checkTables(e.opt); err != nil {
+		return err
+	}
+	open := badger.Open
+	if e.managed {
+		open = badger.OpenManaged
+	}
+	db, err := open(e.opt)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
@@ -88,6 +110,10 @@ func (e *engine) open() (err error) {
 func (e *engine) close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.closeLocked()
+}
+
+func (e *engine) closeLocked() error {
 	if e.db == nil {
 		return nil
 	}

@@ -193,6 +193,7 @@ func (s *Store) openDatabase() error {
 			return err
 		}
 		torn = 0
+		s.clearQueue()
 		if err := s.kv.open(); err != nil {
 			return err
 		}
@@ -266,6 +267,13 @@ func (s *Store) restore() error {
 		s.update(d, false)
 	}
 	return nil
+}
+
+// clearQueue forgets what was read of a database that then turned out to be unreadable.
+func (s *Store) clearQueue() {
+	s.devices, s.byNo, s.freeNos = map[string]*device{}, nil, nil
+	s.disk, s.cur, s.gone, s.goneHead, s.goneGroups = totals{}, tally{}, nil, 0, nil
+	s.recovered, s.composing, s.txn, s.dlBytes, s.dlCount = 0, 0, 0, 0, 0
 }
 
 func (s *Store) restoreMeta() error {

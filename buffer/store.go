@@ -45,6 +45,8 @@ type Store struct {
 	syncEvery time.Duration // Config.Sync as an interval
 	zeroStamp clock.Stamp
 
+	sinceCheck int64 // bytes since the committer looked at the free space; its own
+
 	kick    chan struct{}
 	stop    chan struct{}
 	stopped chan struct{} // the committer has ended
@@ -109,18 +111,16 @@ type Store struct {
 	flushNow   bool
 	flushTimer *time.Timer
 
-	stats            counters
-	rate             rates
-	flattening       bool
-	reopenAfterFault bool
-	sinceCheck       int64
-	maxDisk          int64 // what the files may take
-	deleted          int64 // records deleted since the last Flatten
-	diskBytes        int64
-	freeBytes        int64
-	setAside         string
-	torn             int64
-	recovered        int64
+	stats      counters
+	rate       rates
+	flattening bool
+	maxDisk    int64 // what the files may take
+	deleted    int64 // records deleted since the last Flatten
+	diskBytes  int64
+	freeBytes  int64
+	setAside   string
+	torn       int64
+	recovered  int64
 }
 
 // Close stops the store: appends are refused, Next returns ErrClosed, and what was appended and settled before is on

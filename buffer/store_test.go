@@ -2,13 +2,30 @@ package buffer_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"iotc-gateway/buffer"
 )
+
+// TestMain keeps the state machine short enough for every run; give -rapid.checks for a long one.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if !set {
+		_ = flag.Set("rapid.checks", "6")
+	}
+	if os.Getenv(childEnv) != "" {
+		child()
+		return
+	}
+	os.Exit(m.Run())
+}
 
 type bundle struct {
 	t   testing.TB

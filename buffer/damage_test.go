@@ -1,0 +1,140 @@
+package buffer_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"iotc-gateway/buffer"
+)
+
+func TestTornTail(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 20 {
+		b.add(telemetry("a", i))
+	}
+	crashed := filepath.Join(t.TempDir(), "copy")
+	copyDir(t, b.dir, crashed)
+	logs, _ := filepath.Glob(filepath.Join(crashed, "db", "*.mem"))
+	slices.Sort(logs)
+	last := logs[len(logs)-1]
+	content, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(strings.TrimRight(string(content), "\x00"))
+	for _, cut := range []int{0, 1, 20, 60} {
+		torn := slices.Clone(content)
+		clear(torn[end-cut : end])
+		dir := filepath.Join(t.TempDir(), "torn")
+		copyDir(t, crashed, dir)
+		if err := os.WriteFile(filepath.Join(dir, "db", filepath.Base(last)), torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := setup(t, func(b *bundle) { b.dir = dir })
+		st := c.Stats()
+		if n := st.Classes[buffer.ClassTelemetry].Count; st.SetAside != "" || cut == 0 && n != 20 || cut > 0 && n != 19 {
+			t.Fatalf("cut %d: %d records, set aside %q", cut, n, st.SetAside)
+		}
+		if cut > 0 && st.Torn == 0 || cut == 0 && st.Torn != 0 {
+			t.Fatalf("cut %d: torn %d", cut, st.Torn)
+		}
+	}
+}
+
+func TestSetAsideAndRecover(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(t *testing.T, db string){
+		"manifest": func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "MANIFEST"), 0) },
+		"table":    func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], -40) },
+		"missing": func(t *testing.T, db string) {
+			if err := os.Remove(glob(t, db, "*.sst")[0]); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			for i := range 50 {
+				b.add(telemetry("a", i), telemetry("b", i))
+			}
+			if err := b.AppendSync(t.Context(), &buffer.Batch{DeadLetters: []buffer.DeadLetter{{Reason: "undecodable", Topic: "t", Payload: []byte("x")}}}); err != nil {
+				t.Fatal(err)
+			}
+			b.reopen() // writes a table
+			for i := range 10 {
+				b.add(telemetry("c", i))
+			}
+			damaged := filepath.Join(t.TempDir(), "damaged")
+			copyDir(t, b.dir, damaged)
+			damage(t, filepath.Join(damaged, "db"))
+			c := setup(t, func(b *bundle) { b.dir = damaged })
+			aside := c.Stats().SetAside
+			if !strings.HasPrefix(filepath.Base(aside), "corrupt-") {
+				t.Fatalf("set aside: %q, %+v", aside, c.Stats().Classes)
+			}
+			c.add(telemetry("a", 1))
+			found := map[string]int{}
+			got, err := buffer.Recover(aside, t.TempDir(), nil, func(r buffer.Record) error {
+				found[r.Device]++
+				return nil
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "manifest" && (found["a"] != 50 || found["b"] != 50 || found["c"] != 10 || got.DeadLetters != 1) {
+				t.Fatalf("%+v %+v", got, found)
+			}
+			if name != "manifest" && found["c"]+got.Unreadable < 10 {
+				t.Fatalf("%+v %+v", got, found)
+			}
+		})
+	}
+}
+
+func glob(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	list, _ := filepath.Glob(filepath.Join(dir, pattern))
+	if len(list) == 0 {
+		t.Fatalf("no %s in %s", pattern, dir)
+	}
+	return list
+}
+
+func overwrite(t *testing.T, path string, at int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at < 0 {
+		at += len(b)
+	}
+	for i := at; i < min(len(b), at+40); i++ {
+		b[i] ^= 0xa5
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.close()
+	path := filepath.Join(b.dir, "format")
+	if err := os.WriteFile(path, []byte("99\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := buffer.Open(b.cfg, b.opt); err == nil || !strings.Contains(err.Error(), "format 99") {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+}

@@ -1,0 +1,150 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
+	"go.uber.org/zap"
+)
+
+// openDamaged opens a copy of the database in scratch. When it does not open as it is, a fresh database is made of
+// every table and every log that can be read by itself; the versions of the entries tell which one holds.
+func openDamaged(dir, scratch string, log *zap.Logger, out *Salvage) (*engine, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("recover: no store in %s: %w", dir, errors.Join(err, os.ErrNotExist))
+	}
+	cp := filepath.Join(scratch, "copy")
+	if err := os.MkdirAll(cp, 0o750); err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
+	for _, f := range files {
+		if filepath.Base(f) == "LOCK" {
+			continue
+		}
+		b, err := os.ReadFile(f) //nolint:gosec // the directory is the caller's choice
+		if err == nil {
+			err = os.WriteFile(filepath.Join(cp, filepath.Base(f)), b, 0o600)
+		}
+		if err != nil {
+			log.Warn("copy file of a damaged store", zap.Error(err))
+			out.Damaged = append(out.Damaged, f)
+		}
+	}
+	kv := &engine{opt: badgerOptions(cp, false, log)}
+	if len(out.Damaged) == 0 {
+		if err := kv.open(); err == nil {
+			return kv, nil
+		}
+	}
+	kv = &engine{opt: badgerOptions(filepath.Join(scratch, "rebuilt"), false, log), managed: true}
+	if err := kv.open(); err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
+	for _, f := range files {
+		var err error
+		switch {
+		case strings.HasSuffix(f, ".mem"):
+			err = kv.addLog(f)
+		case strings.HasSuffix(f, ".sst"):
+			err = kv.addTable(f)
+		default:
+			continue
+		}
+		if err != nil {
+			log.Warn("damaged file", zap.String("file", f), zap.Error(err))
+			out.Damaged = append(out.Damaged, f)
+		}
+	}
+	return kv, nil
+}
+
+// adder puts entries with their versions into a database.
+func (e *engine) adder() (*badger.WriteBatch, func(versioned, value []byte, deleted bool) error) {
+	wb := e.db.NewManagedWriteBatch()
+	return wb, func(versioned, value []byte, deleted bool) error {
+		key := bytes.Clone(y.ParseKey(versioned))
+		if len(key) == 0 || bytes.HasPrefix(key, []byte("!badger!")) {
+			return nil
+		}
+		if deleted {
+			return wb.DeleteAt(key, y.ParseTs(versioned))
+		}
+		return wb.SetEntryAt(badger.NewEntry(key, bytes.Clone(value)), y.ParseTs(versioned))
+	}
+}
+
+const metaDeleted = 1 // Badger's bitDelete
+
+// addTable copies the entries of one table file.
+func (e *engine) addTable(path string) (err error) {
+	b, err := os.ReadFile(path) //nolint:gosec // a file of the store that is being recovered
+	if err != nil {
+		return err
+	}
+	wb, add := e.adder()
+	defer func() {
+		// What was read before the damage counts.
+		if p := recover(); p != nil {
+			err = errors.Join(err, fmt.Errorf("panic: %v", p))
+		}
+		err = errors.Join(err, wb.Flush())
+	}()
+	t, err := table.OpenInMemoryTable(b, 1, &table.Options{BlockSize: e.opt.BlockSize, Compression: e.opt.Compression})
+	if err != nil {
+		return err
+	}
+	it := t.NewIterator(0)
+	for it.Rewind(); it.Valid(); it.Next() {
+		v := it.Value()
+		if err := add(it.Key(), v.Value, v.Meta&metaDeleted != 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addLog copies the whole transactions of a memtable's log.
+func (e *engine) addLog(path string) (err error) {
+	b, err := os.ReadFile(path) //nolint:gosec // a file of the store that is being recovered
+	if err != nil || len(b) <= logHeader {
+		return err
+	}
+	wb, add := e.adder()
+	defer func() { err = errors.Join(err, wb.Flush()) }()
+	b = b[logHeader:]
+	for start, at := 0, 0; ; {
+		size, ends := logEntry(b[at:], castagnoli)
+		if size == 0 {
+			if n := tornTail(b); n > 0 {
+				return fmt.Errorf("%d bytes after the last whole transaction", n)
+			}
+			return nil
+		}
+		at += size
+		for ends && start < at {
+			n, _ := logEntry(b[start:], castagnoli)
+			entry := b[start : start+n]
+			start += n
+			klen, i := binary.Uvarint(entry[2:])
+			vlen, j := binary.Uvarint(entry[2+i:])
+			_, k := binary.Uvarint(entry[2+i+j:])
+			head := uint64(2 + i + j + k) //nolint:gosec // a few bytes
+			if klen <= 8 || entry[0]&logEndsTxn != 0 {
+				continue
+			}
+			err := add(entry[head:head+klen], entry[head+klen:head+klen+vlen], entry[0]&metaDeleted != 0)
+			if err != nil {
+				return err
+			}
+		}
+	}
+}

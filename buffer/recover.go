@@ -1,0 +1,107 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+)
+
+// Salvage is what Recover found.
+type Salvage struct {
+	Records     int
+	DeadLetters int
+	Unreadable  int // values that could not be decoded
+	// Damaged names the files of which not everything could be read.
+	Damaged []string
+}
+
+// Recover reads what is readable of a store that was set aside, and calls records for the records of each device in
+// order, lanes of one class after the other, and letters for the dead letters; either may be nil. It works on a copy
+// of the files in scratch, which must be empty or missing and have room for them, so the original stays as it is.
+// Settled records that were still on disk are among them, so that a delivered one may come again.
+func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, letter func(l DeadLetter) error) (Salvage, error) {
+	var out Salvage
+	if log == nil {
+		log = zap.NewNop()
+	}
+	kv, err := openDamaged(dir, scratch, log, &out)
+	if err != nil {
+		return out, err
+	}
+	defer kv.close() //nolint:errcheck // nothing of the copy is needed any more
+	names := map[uint32]string{}
+	err = kv.scan([]byte{keyDevice}, nil, func(k, v []byte) (bool, error) {
+		if len(k) == 5 {
+			names[binary.BigEndian.Uint32(k[1:])] = string(v)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return out, fmt.Errorf("recover devices: %w", err)
+	}
+	give := func(c Class, dev uint32, seq uint64, v []byte) error {
+		r := Record{Seq: seq, Class: c, Device: names[dev]}
+		if r.Device == "" || decodeRecord(bytes.Clone(v), &r) != nil {
+			out.Unreadable++
+			return nil
+		}
+		out.Records++
+		if record == nil {
+			return nil
+		}
+		return record(r)
+	}
+	err = kv.scan([]byte{keyQueue}, nil, func(k, v []byte) (bool, error) {
+		c, dev, seq, ok := splitQueueKey(k)
+		if !ok {
+			out.Unreadable++
+			return true, nil
+		}
+		return true, give(c, dev, seq, v)
+	})
+	if err != nil {
+		return out, fmt.Errorf("recover records: %w", err)
+	}
+	err = kv.scan([]byte{keyBlock}, nil, func(k, v []byte) (bool, error) {
+		if len(k) != 9 {
+			return true, nil
+		}
+		bits, saved, err := kv.get(numberKey(keyBits, binary.BigEndian.Uint64(k[1:])))
+		if err != nil {
+			return false, err
+		}
+		err = decodeBlock(v, func(i int, e blockEntry) error {
+			if j := 1 + i/8; saved && j < len(bits) && bits[j]&(1<<(i%8)) != 0 {
+				return nil
+			}
+			return give(e.class, e.dev, e.seq, e.body)
+		})
+		if errors.Is(err, errCodec) {
+			out.Unreadable++
+			err = nil
+		}
+		return true, err
+	})
+	if err != nil {
+		return out, fmt.Errorf("recover blocks: %w", err)
+	}
+	err = kv.scan([]byte{keyDead}, nil, func(k, v []byte) (bool, error) {
+		l := DeadLetter{ID: binary.BigEndian.Uint64(k[1:])}
+		if decodeDeadLetter(bytes.Clone(v), &l) != nil {
+			out.Unreadable++
+			return true, nil
+		}
+		out.DeadLetters++
+		if letter == nil {
+			return true, nil
+		}
+		return true, letter(l)
+	})
+	if err != nil {
+		return out, fmt.Errorf("recover dead letters: %w", err)
+	}
+	return out, nil
+}
