@@ -124,6 +124,11 @@ func TestAccount(t *testing.T) {
 			bench.Published{Next: 1, Acked: bench.BitsOf(0)},
 			bench.Verdict{Published: 1, Acked: 1, Arrived: 1, Duplicated: 2},
 		},
+		"a copy of a resent one, repeated under its own id": {
+			[]call{{"a", []int{0}}, {"b", []int{0}}, {"b", []int{0}}, {"a", []int{0}}},
+			bench.Published{Next: 1, Acked: bench.BitsOf(0), Resent: map[int]int{0: 1}},
+			bench.Verdict{Published: 1, Acked: 1, Arrived: 1, ResentTwice: 1, Repeated: 2},
+		},
 		"duplicated without ids": {
 			[]call{{"", []int{0}}, {"", []int{0}}},
 			bench.Published{Next: 1, Acked: bench.BitsOf(0)},
@@ -147,7 +152,7 @@ func TestAccount(t *testing.T) {
 		"an id for two bodies": {
 			[]call{{"a", []int{0}}, {"a", []int{1}}},
 			bench.Published{Next: 2, Acked: bench.BitsOf(0, 1)},
-			bench.Verdict{Published: 2, Acked: 2, Arrived: 2, IDsReused: 1},
+			bench.Verdict{Published: 2, Acked: 2, Arrived: 1, Lost: 1, Repeated: 1, IDsReused: 1},
 		},
 		"never published": {
 			[]call{{"a", []int{0}}, {"b", []int{700}}},

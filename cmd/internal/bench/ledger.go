@@ -2,9 +2,9 @@ package bench
 
 import (
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Published is what the load generator knows of one device. Sequence numbers run from 0 to Next-1.
@@ -106,7 +106,6 @@ type Arrivals struct {
 	seed    maphash.Seed
 	shards  [32]deviceShard
 	idShard [32]idShard
-	unnamed atomic.Uint64 // calls without a request id, each of which counts as a call of its own
 }
 
 type deviceShard struct {
@@ -115,8 +114,8 @@ type deviceShard struct {
 }
 
 type arrivingDevice struct {
-	ids      []uint64 // by sequence number: the hash of the request id it first came under, 0 when it did not come
-	next     int      // one above the highest sequence number seen
+	seen     bitset // sequence numbers that came
+	next     int    // one above the highest of them
 	again    map[int]int
 	repeats  int
 	disorder int
@@ -124,7 +123,7 @@ type arrivingDevice struct {
 
 type idShard struct {
 	mu     sync.Mutex // guards seen
-	seen   map[uint64]uint64
+	seen   map[uint64]uint64 // hashes of what came, by hash of the request id
 	reused int
 }
 
@@ -152,17 +151,14 @@ func (a *Arrivals) Reset() {
 }
 
 // Take writes down one call that was taken and returns how many of its readings came for the first time. It sorts
-// seqs, because readings joined into one call have no order among themselves.
+// seqs, because readings joined into one call have no order among themselves. It does what a server does that
+// remembers request ids: a call under an id that it has taken before is dropped, whatever is in it.
 func (a *Arrivals) Take(device, requestID string, seqs []int) (fresh int) {
-	id := maphash.String(a.seed, requestID) | 1 // never 0, which means "did not come"
-	if requestID == "" {
-		id = a.unnamed.Add(1) << 1 // even, so it equals no hash
-	}
 	if len(seqs) > 1 {
 		slices.Sort(seqs)
 	}
 	deviceHash := maphash.String(a.seed, device)
-	a.noteID(id, requestID, deviceHash, seqs)
+	known := requestID != "" && a.known(maphash.String(a.seed, requestID), deviceHash, seqs)
 
 	shard := &a.shards[deviceHash%uint64(len(a.shards))]
 	shard.mu.Lock()
@@ -172,39 +168,30 @@ func (a *Arrivals) Take(device, requestID string, seqs []int) (fresh int) {
 		d = &arrivingDevice{}
 		shard.devices[device] = d
 	}
-	repeated := false
+	if known {
+		d.repeats++
+		return 0
+	}
 	for _, seq := range seqs {
-		if seq >= len(d.ids) {
-			d.ids = append(d.ids, make([]uint64, max(seq+1-len(d.ids), len(d.ids), 256))...)
-		}
-		switch d.ids[seq] {
-		case 0:
-			d.ids[seq] = id
-			fresh++
-			if seq < d.next {
-				d.disorder++
-			}
-			d.next = max(d.next, seq+1)
-		case id:
-			repeated = true
-		default:
+		if d.seen.has(seq) {
 			if d.again == nil {
 				d.again = make(map[int]int)
 			}
 			d.again[seq]++
+			continue
 		}
-	}
-	if repeated {
-		d.repeats++
+		d.seen.set(seq)
+		fresh++
+		if seq < d.next {
+			d.disorder++
+		}
+		d.next = max(d.next, seq+1)
 	}
 	return fresh
 }
 
-// noteID checks that a request id always stands for the same body. Calls without an id are not checked.
-func (a *Arrivals) noteID(id uint64, requestID string, deviceHash uint64, seqs []int) {
-	if requestID == "" {
-		return
-	}
+// known tells whether a request id has come before and remembers it. An id always has to stand for the same body.
+func (a *Arrivals) known(id, deviceHash uint64, seqs []int) bool {
 	content := deviceHash
 	for _, seq := range seqs {
 		content = content*1099511628211 + uint64(seq) + 1
@@ -212,11 +199,14 @@ func (a *Arrivals) noteID(id uint64, requestID string, deviceHash uint64, seqs [
 	shard := &a.idShard[(id>>32)%uint64(len(a.idShard))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if before, known := shard.seen[id]; known && before != content {
+	before, known := shard.seen[id]
+	switch {
+	case !known:
+		shard.seen[id] = content
+	case before != content:
 		shard.reused++
-		return
 	}
-	shard.seen[id] = content
+	return known
 }
 
 // Ledger is the whole of the sink's knowledge, as it crosses the control connection.
@@ -232,19 +222,9 @@ func (a *Arrivals) Ledger() Ledger {
 		shard := &a.shards[i]
 		shard.mu.Lock()
 		for name, d := range shard.devices {
-			out := &Arrived{Repeats: d.repeats, Disorder: d.disorder}
-			for seq, id := range d.ids {
-				if id != 0 {
-					out.Seen.set(seq)
-				}
+			l.Devices[name] = &Arrived{
+				Seen: slices.Clone(d.seen), Again: maps.Clone(d.again), Repeats: d.repeats, Disorder: d.disorder,
 			}
-			for seq, times := range d.again {
-				if out.Again == nil {
-					out.Again = make(map[int]int)
-				}
-				out.Again[seq] = times
-			}
-			l.Devices[name] = out
 		}
 		shard.mu.Unlock()
 	}
