@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expr-lang/expr/builtin"
+
 	"iotc-gateway/mapping"
 	"iotc-gateway/mapping/payload"
 )
@@ -418,6 +420,31 @@ func TestBounded(t *testing.T) {
 	m = withRoutes(t, mapping.Route{Match: "x/{device}", Telemetry: values("b", "count(1..2000000, # > 5)")})
 	if res := callsOf(m, &mapping.Publication{Topic: "x/d", Payload: []byte(`{}`)}); !strings.HasPrefix(res, "expression: ") {
 		t.Error(res)
+	}
+}
+
+// TestFunctions is a tripwire: a function that a new version of the library brings must be looked at before expressions may call it.
+func TestFunctions(t *testing.T) {
+	t.Parallel()
+	const allowed = "abs all any bitand bitnand bitnot bitor bitshl bitshr bitushr bitxor ceil concat count filter find findIndex findLast " +
+		"findLastIndex first float floor fromBase64 fromJSON get hasPrefix hasSuffix indexOf int last lastIndexOf len lower map max mean " +
+		"median min none one reverse round sort sortBy split string sum take toBase64 trim trimPrefix trimSuffix type upper"
+	var got []string
+	for _, name := range builtin.Names {
+		refused := false
+		for _, args := range []string{"", "payload.a", "payload.a, true", "payload.a, payload.b", "payload.a, 1, 2"} {
+			cfg := mapping.DefaultConfig()
+			cfg.Routes = []mapping.Route{{Match: "x/{device}", Telemetry: values("v", name+"("+args+")")}}
+			_, err := mapping.New(cfg, mapping.Options{})
+			refused = refused || err != nil && strings.Contains(err.Error(), "unknown name "+name)
+		}
+		if !refused {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	if strings.Join(got, " ") != allowed {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, " "), allowed)
 	}
 }
 
