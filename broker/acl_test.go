@@ -147,8 +147,19 @@ func TestMayWrite(t *testing.T) {
 		pattern, device string
 		want            bool
 	}{
-		{"a", "a", true}, {"a", "b", false}, {"*", "x", true}, {"room-*", "room-1", true}, {"room-*", "room-", true}, {"room-*", "roo", false},
-		{"*-x", "a-x", true}, {"*-x", "a-y", false}, {"a*b*c", "aXbYc", true}, {"a*b*c", "aXbY", false}, {"a*b", "ab", true}, {"*", "", false}, {"", "a", false},
+		{"a", "a", true},
+		{"a", "b", false},
+		{"*", "x", true},
+		{"room-*", "room-1", true},
+		{"room-*", "room-", true},
+		{"room-*", "roo", false},
+		{"*-x", "a-x", true},
+		{"*-x", "a-y", false},
+		{"a*b*c", "aXbYc", true},
+		{"a*b*c", "aXbY", false},
+		{"a*b", "ab", true},
+		{"*", "", false},
+		{"", "a", false},
 	} {
 		id := &broker.Identity{Role: broker.RoleBridge, Devices: []string{x.pattern}}
 		if got := id.MayWrite(x.device); got != x.want {
@@ -172,8 +183,12 @@ func TestRulesOnTheWire(t *testing.T) {
 			filter string
 			want   byte
 		}{
-			{"devices/dev1/#", 1}, {"#", denied}, {"devices/+/telemetry", denied}, {"$SYS/#", denied},
-			{"a/b#", map[byte]byte{4: 0x80, 5: 0x8f}[version]}, {"$SHARE/x/#", denied},
+			{"devices/dev1/#", 1},
+			{"#", denied},
+			{"devices/+/telemetry", denied},
+			{"$SYS/#", denied},
+			{"a/b#", map[byte]byte{4: 0x80, 5: 0x8f}[version]},
+			{"$SHARE/x/#", denied},
 		} {
 			if code := c.subscribe(uint16(i+1), x.filter, 1); code != x.want {
 				t.Fatalf("SUBSCRIBE %s: code %#x, want %#x", x.filter, code, x.want)

@@ -83,8 +83,10 @@ func TestLimitTopics(t *testing.T) {
 		topic string
 		code  byte
 	}{
-		{"a/" + strings.Repeat("x", 38), 0}, {"a/" + strings.Repeat("x", 39), 0x90},
-		{"a/b/c/d/e", 0}, {"a/b/c/d/e/f", 0x90},
+		{"a/" + strings.Repeat("x", 38), 0},
+		{"a/" + strings.Repeat("x", 39), 0x90},
+		{"a/b/c/d/e", 0},
+		{"a/b/c/d/e/f", 0x90},
 	} {
 		if a := c.publishAck(x.topic, "1", 1); a.code() != x.code {
 			t.Errorf("publish %s: %#x, want %#x", x.topic, a.code(), x.code)

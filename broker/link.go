@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -203,6 +202,9 @@ func (l *link) Write(p []byte) (int, error) {
 			l.blame(reasonWriteTimeout)
 		}
 		_ = l.Close()
+	} else if l.listener.tls != nil {
+		// TLS also writes by itself, in answer to a key update, and must not find a deadline that is over.
+		_ = l.SetWriteDeadline(time.Time{})
 	}
 	return n, err
 }
@@ -248,7 +250,7 @@ func (l *link) stop(r reason, code byte) {
 		l.cl.Unlock()
 	}
 	if l.cl != nil {
-		l.cl.Stop(fmt.Errorf("%s", r))
+		l.cl.Stop(errors.New(r.String()))
 	}
 	_ = l.Close()
 }

@@ -163,6 +163,26 @@ func TestTLS(t *testing.T) {
 	old.ping()
 }
 
+// A socket that does not say anything, or not all of it, does not hold a place for long, also below TLS.
+func TestTLSHandshakeTimesOut(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	ca.server("s")
+	b := setup(t, withListener(broker.ListenerConfig{TLS: ca.config()}), withLimits(func(l *broker.Limits) { l.ConnectTimeout = 100 * time.Millisecond }))
+	silent, half := dial(t, b.addr, 4), dial(t, b.addr, 4)
+	half.send([]byte{0x16, 3, 1, 2, 0, 1})
+	silent.wantClosed()
+	half.wantClosed()
+	b.reason(t, "handshake", 2)
+	c, err := b.dialTLS(t, 4, &tls.Config{RootCAs: ca.pool}) // shakes hands and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.wantClosed()
+	b.reason(t, "connect_timeout", 1)
+	eventually(t, "all closed", func() bool { return b.Stats().Connections == 0 })
+}
+
 func TestTLSFilesAreChecked(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

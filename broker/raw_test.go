@@ -141,7 +141,7 @@ func (c *raw) wantClosed() (last packet) {
 			last = p
 			continue
 		}
-		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			c.t.Fatal("the connection was not closed")
 		}
 		return last

@@ -163,6 +163,9 @@ func (b *Broker) setExpiry(s *session, expiry time.Duration) {
 	s.expiry = expiry
 	b.mu.Unlock()
 	s.persistent.Store(expiry > 0)
+	if expiry > 0 {
+		b.store.putSession(s, 5, expiry)
+	}
 }
 
 // endConnection is told that the client's connection ended, on its read goroutine.

@@ -256,8 +256,11 @@ func (b *Broker) load() error {
 		prefix string
 		fn     func(key string, value []byte) bool
 	}{
-		{prefixSession, b.loadSession}, {prefixSubscription, b.loadSubscription}, {prefixMessage, b.loadMessage},
-		{prefixQoS2, b.loadQoS2}, {prefixRetained, b.loadRetained},
+		{prefixSession, b.loadSession},
+		{prefixSubscription, b.loadSubscription},
+		{prefixMessage, b.loadMessage},
+		{prefixQoS2, b.loadQoS2},
+		{prefixRetained, b.loadRetained},
 	}
 	for _, step := range steps {
 		err := b.store.store.Scan(step.prefix, func(key string, value []byte) error {
