@@ -11,7 +11,7 @@ const (
 	retryBase = 200 * time.Millisecond
 	retryCap  = 30 * time.Second
 	probeBase = 500 * time.Millisecond
-	probeCap  = 30 * time.Second
+	probeCap  = 10 * time.Second
 	slowBase  = 15 * time.Second
 	slowCap   = 5 * time.Minute
 )

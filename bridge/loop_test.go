@@ -101,9 +101,9 @@ func TestUnreachableUplinkIsProbedAndNotFlooded(t *testing.T) {
 		if n := calls.Load(); n > 32 {
 			t.Errorf("%d records were tried on a dead link, want at most one a worker", n)
 		}
-		// An hour of waits of 15 s in the mean.
-		if n := probes.Load(); n < 120 || n > 500 {
-			t.Errorf("%d probes in an hour, want about 240", n)
+		// An hour of waits of 5 s in the mean.
+		if n := probes.Load(); n < 400 || n > 1200 {
+			t.Errorf("%d probes in an hour, want about 720", n)
 		}
 		up.Store(true)
 		time.Sleep(time.Minute)
