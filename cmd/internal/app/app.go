@@ -263,6 +263,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.loop != nil {
 		uplinkDone.Go(func() { _ = g.loop.Run(uplink, uplinkGrace) })
 	}
+	if g.loop != nil {
+		group.Go(func() error {
+			delivers := func() bool { return g.loop.Status().State == bridge.Online }
+			backlog := func() int64 { _, bytes := g.store.Backlog(); return bytes }
+			return g.ingest.pressure.run(parts, delivers, backlog)
+		})
+	}
 	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
 	group.Go(func() error { return g.tellServiceManager(parts) })
 	g.greet(g.rules.Load().mapper)

@@ -51,6 +51,7 @@ type ingest struct {
 	nativeState  atomic.Bool
 	keepUnmapped atomic.Bool
 	state        *mappingState
+	pressure     pressure
 	closed       atomic.Bool
 	counters     ingestCounters
 }
@@ -84,6 +85,7 @@ func (in *ingest) Ingest(p *broker.Publication) {
 		in.refuse(p, broker.CodeServerBusy, "stopping", "the gateway is stopping")
 		return
 	}
+	in.pressure.wait()
 	pub := publicationOf(p)
 	if in.synced() {
 		pub.FutureBound = futureBound

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -34,6 +36,7 @@ var (
 	metricRefused      = counter("publications_refused_total", "Publications that were not acknowledged because they could not be stored.")
 	metricResent       = counter("publications_resent_total", "Publications that the client sent again (DUP).")
 	metricIngestReason = counter("ingest_reasons_total", "Publications refused or dead-lettered, by reason.", "reason")
+	metricPressure     = counter("ingest_delay_seconds_total", "Time that publishes were held back because the processor was overloaded.")
 	metricLeftOut      = counter("mapping_left_out_total", "Values that mapping left out, by reason.", "reason")
 
 	metricWaiting        = gauge("queue_records", "Records that wait for the uplink, by class.", "class")
@@ -124,6 +127,7 @@ func (c collector) ingest(send sender) {
 	send.put(metricIngestDead, float64(n.DeadLettered.Load()))
 	send.put(metricRefused, float64(n.Refused.Load()))
 	send.put(metricResent, float64(n.Resent.Load()))
+	send.put(metricPressure, time.Duration(c.g.ingest.pressure.total.Load()).Seconds())
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for reason, count := range n.reasons {
