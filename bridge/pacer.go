@@ -13,11 +13,15 @@ import (
 // the configured rate, learns a lower one from 429 answers and gives it back
 // once they stop.
 //
-// The rate is adapted once a period. A period with refusals takes a third of
-// it away. One without gives back half as much again while the rate is well
-// below what the server last took, or when it has refused nothing for a while;
-// in between it creeps, so that a server that allows n calls a second is met
-// at about n without being told n.
+// The rate follows what the server takes. After a second with refusals it is
+// set just below what was taken in it; once refusals stop, it grows by half as
+// much again each quarter of a second while it is well below that mark or
+// nothing was refused for a while, and creeps in between. So a server that
+// allows n calls a second is met at about n without being told n.
+//
+// A share of refusals that stays the same although the rate was lowered has
+// nothing to do with the rate, and lowering it further would only end in a
+// standstill: then the rate grows all the same.
 type Pacer struct {
 	configured float64 // calls a second, 0 is unlimited
 
@@ -34,12 +38,18 @@ type Pacer struct {
 	resume  time.Time
 	period  time.Time
 	refusal time.Time // the last one
+	share   float64   // of refusals in the last second that had any
+	same    int       // how often in a row the share did not change
 }
 
 const (
 	pacePeriod = 250 * time.Millisecond
+	// paceJudge is how long refusals are watched before they count: many
+	// servers count by the second.
+	paceJudge  = time.Second
 	paceFloor  = 5.0
-	paceShrink = 0.7
+	paceBelow  = 0.95
+	paceSame   = 2
 	paceGrowth = 1.5
 	paceCreep  = 1.02
 	paceNear   = 0.8
@@ -117,7 +127,7 @@ func (p *Pacer) Throttled(after time.Duration) {
 	p.adaptLocked(now)
 }
 
-// startLocked begins to limit below the rate that was reached so far.
+// startLocked begins to limit at the rate that was reached so far.
 func (p *Pacer) startLocked(now time.Time) {
 	reached := p.limit
 	if elapsed := now.Sub(p.period); elapsed >= pacePeriod || reached == 0 {
@@ -127,10 +137,10 @@ func (p *Pacer) startLocked(now time.Time) {
 		reached = min(reached, p.configured)
 	}
 	p.limit = reached
-	p.learnt = max(paceFloor, reached*paceShrink)
+	p.learnt = max(paceFloor, reached)
 	p.period = now
 	p.accepted.Store(0)
-	p.refused.Store(0)
+	p.refused.Store(1)
 	p.apply(p.effectiveLocked())
 }
 
@@ -151,29 +161,57 @@ func (p *Pacer) effectiveLocked() float64 {
 
 func (p *Pacer) adaptLocked(now time.Time) {
 	elapsed := now.Sub(p.period)
-	if elapsed < pacePeriod || p.learnt == 0 {
+	refused := p.refused.Load()
+	if p.learnt == 0 || elapsed < pacePeriod || refused > 0 && elapsed < paceJudge {
 		return
 	}
 	p.period = now
-	accepted, refused := p.accepted.Swap(0), p.refused.Swap(0)
-	switch {
-	case refused > 0:
-		p.limit = max(float64(accepted)/elapsed.Seconds(), p.limit*paceShrink)
-		p.learnt = max(paceFloor, p.learnt*paceShrink)
-	case p.learnt < p.limit*paceNear, now.Sub(p.refusal) > paceCalm:
+	p.refused.Add(-refused)
+	accepted := p.accepted.Swap(0)
+	if refused > 0 {
+		p.judgeLocked(float64(accepted), float64(refused), elapsed)
+	} else {
+		p.growLocked(now)
+	}
+	p.apply(p.effectiveLocked())
+	p.settleLocked()
+}
+
+// judgeLocked sets the rate after a second with refusals.
+func (p *Pacer) judgeLocked(accepted, refused float64, elapsed time.Duration) {
+	share := refused / (accepted + refused)
+	if p.share > 0 && share > p.share*0.6 && share < p.share*1.4 {
+		p.same++
+	} else {
+		p.same = 0
+	}
+	p.share = share
+	if p.same >= paceSame {
 		p.learnt *= paceGrowth
-	default:
+		return
+	}
+	p.limit = accepted / elapsed.Seconds()
+	p.learnt = max(paceFloor, p.limit*paceBelow)
+}
+
+// growLocked gives back after a period without refusals.
+func (p *Pacer) growLocked(now time.Time) {
+	calm := now.Sub(p.refusal) > paceCalm
+	if calm {
+		p.share, p.same = 0, 0
+	}
+	if calm || p.learnt < p.limit*paceNear {
+		p.learnt *= paceGrowth
+	} else {
 		p.learnt *= paceCreep
 	}
 	forget := max(p.limit, paceFloor) * paceHeadroom
 	if p.configured > 0 {
 		forget = p.configured
 	}
-	if p.learnt >= forget && now.Sub(p.refusal) > paceCalm {
+	if calm && p.learnt >= forget {
 		p.learnt, p.limit = 0, 0
 	}
-	p.apply(p.effectiveLocked())
-	p.settleLocked()
 }
 
 // settleLocked lets the hot path skip the pacer again once it limits nothing.

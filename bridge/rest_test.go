@@ -346,6 +346,36 @@ func TestPacerMeetsTheServersRate(t *testing.T) {
 	})
 }
 
+func TestPacerIsNotStarvedByRefusalsAtRandom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := bridge.NewPacer(0)
+		calls := func(until time.Duration, refuse bool) (accepted int) {
+			for start, i := time.Now(), 0; time.Since(start) < until; i++ {
+				if err := p.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+				if refuse && i%5 == 0 {
+					p.Throttled(0)
+					continue
+				}
+				accepted++
+				p.Accepted()
+			}
+			return accepted
+		}
+		calls(5*time.Second, false)
+		if n := calls(30*time.Second, true); n < 30*200 {
+			t.Errorf("%d calls accepted in 30 s while a fifth is refused at random, want at least 200 a second of 800", n)
+		}
+		calls(2*time.Second, false)
+		if n := calls(time.Second, false); n < 900 {
+			t.Errorf("%d calls accepted in the third second after the refusals ended, want 1,000", n)
+		}
+	})
+}
+
 func TestPacerObeysRetryAfterAndRecovers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

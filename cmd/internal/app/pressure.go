@@ -25,6 +25,8 @@ type pressure struct {
 
 const (
 	pressureTick = 10 * time.Millisecond
+	// pressureRest is how often a backlog too small to matter is looked at.
+	pressureRest = 500 * time.Millisecond
 	// pressureLate is a mean lateness above which the processor counts as
 	// overloaded; an idle one is late by a tenth of it.
 	pressureLate = time.Millisecond
@@ -49,14 +51,17 @@ func (p *pressure) run(ctx context.Context, delivers func() bool, backlog func()
 	timer := time.NewTimer(pressureTick)
 	defer timer.Stop()
 	for {
-		begin := time.Now()
-		timer.Reset(pressureTick)
+		begin, tick := time.Now(), pressureTick
+		if last < pressureBytes && delay == 0 {
+			tick = pressureRest
+		}
+		timer.Reset(tick)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		}
-		late += (max(0, time.Since(begin)-pressureTick) - late) / 16
+		late += (max(0, time.Since(begin)-tick) - late) / 16
 		now := backlog()
 		delay = nextDelay(delay, late > pressureLate && delivers(), now, now-last)
 		last = now
