@@ -125,6 +125,7 @@ func (s *Store) leave(w *waiter) {
 // take finds work under the lock: a lease to hand out, a lane to read, or records to join.
 func (s *Store) take(o *LeaseOptions) (*Lease, *lane, *Lease) {
 	for {
+		turn := s.liveTurn
 		d, live := s.first(o)
 		if d == nil {
 			return nil, nil, nil
@@ -143,6 +144,7 @@ func (s *Store) take(o *LeaseOptions) (*Lease, *lane, *Lease) {
 			continue
 		}
 		if l.empty() {
+			s.liveTurn = turn // nothing was handed out
 			d.busy = true
 			s.unlink(d)
 			return nil, l, nil
@@ -190,7 +192,9 @@ func (s *Store) takeFront(d *device, classes ClassSet) *Lease {
 			s.unlink(d)
 			s.undelay(l)
 			if l.prepared() {
-				s.composing--
+				if s.composing--; s.nonEmpty != 0 {
+					s.wakeOne(AllClasses) // somebody may go on composing
+				}
 			}
 			s.out(l)
 			return l

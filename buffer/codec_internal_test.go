@@ -1,0 +1,108 @@
+package buffer
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"iotc-gateway/buffer/clock"
+)
+
+func samples() []Record {
+	return []Record{
+		{Value: []byte(`{"t":1}`), Time: 1, Stamp: clock.Stamp{Boot: 1, Up: 5, Wall: 7, Synced: true}},
+		{Name: "p", Value: []byte{}, Meta: []byte("meta"), Flags: 255, Time: -1, Stamp: clock.Stamp{Boot: 1<<32 - 1, Up: -1 << 63, Wall: 1<<63 - 1}},
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	for _, r := range samples() {
+		f.Add(appendRecord(nil, &r))
+	}
+	f.Add([]byte{1, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r, again Record
+		if decodeRecord(b, &r) != nil {
+			return
+		}
+		if err := decodeRecord(appendRecord(nil, &r), &again); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(r.Value, again.Value) || !bytes.Equal(r.Meta, again.Meta) || r.Name != again.Name || r.Time != again.Time ||
+			r.Flags != again.Flags || r.Stamp != again.Stamp {
+			t.Fatalf("%+v\n%+v", r, again)
+		}
+	})
+}
+
+func FuzzDeadLetter(f *testing.F) {
+	r := samples()[1]
+	r.Device, r.Class = "d", ClassTelemetry
+	for _, l := range []DeadLetter{{Reason: "x", Payload: []byte{}}, {Record: &r, Answer: "no", Status: -4, Attempts: 3, Payload: []byte{1}}} {
+		b := appendDeadLetter(nil, &l)
+		f.Add(b)
+		var again DeadLetter
+		if err := decodeDeadLetter(b, &again); err != nil || !reflect.DeepEqual(l, again) {
+			f.Fatalf("%+v\n%+v %v", l, again, err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l DeadLetter
+		if decodeDeadLetter(b, &l) == nil {
+			if err := decodeDeadLetter(appendDeadLetter(nil, &l), &l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func FuzzBlock(f *testing.F) {
+	var entries []byte
+	for i, r := range samples() {
+		entries = appendBlockEntry(entries, ClassTelemetry, uint32(i), uint64(i)<<40, appendRecord(nil, &r))
+	}
+	f.Add(appendBlock(nil, entries))
+	f.Add(appendBlock(make([]byte, 0, 8192), bytes.Repeat(entries, 20)))
+	f.Add([]byte{1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		_ = decodeBlock(b, func(_ int, e blockEntry) error {
+			var r Record
+			_ = decodeRecord(e.body, &r)
+			return nil
+		})
+	})
+}
+
+func FuzzSmall(f *testing.F) {
+	f.Add(encodeGroup([]*item{{Record: Record{Seq: 1}}, {Record: Record{Seq: 1 << 60}}}))
+	f.Add((&totals{txn: 1, next: 2, count: [numClasses]int64{3}}).append(nil))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		_, _ = decodeGroup(b)
+		_ = (&totals{}).decode(b)
+		_ = tornTail(b)
+	})
+}
+
+func TestBlockCompression(t *testing.T) {
+	t.Parallel()
+	r := samples()[0]
+	var entries []byte
+	for i := range 100 {
+		entries = appendBlockEntry(entries, ClassProperty, 7, uint64(i), appendRecord(nil, &r))
+	}
+	b := appendBlock(make([]byte, 0, 1<<16), entries)
+	if len(b) > len(entries)/2 {
+		t.Fatalf("%d of %d bytes", len(b), len(entries))
+	}
+	n := 0
+	err := decodeBlock(b, func(i int, e blockEntry) error {
+		if i != n || e.seq != uint64(i) || e.dev != 7 || e.class != ClassProperty {
+			t.Errorf("%d: %+v", i, e)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != 100 {
+		t.Fatal(n, err)
+	}
+}
