@@ -247,7 +247,7 @@ func (t *toy) deliver(queue chan toyRecord) {
 			for t.post(r, id) != nil {
 				<-time.After(2 * time.Millisecond)
 			}
-			if strings.Contains(t.defect, "duplicate") && r.N%100 == 0 {
+			if strings.Contains(t.defect, "duplicate") && r.N%100 == 50 {
 				_ = t.post(r, id+"-again")
 			}
 			if strings.Contains(t.defect, "reuse") && r.N%100 == 1 {

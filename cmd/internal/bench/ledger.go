@@ -122,7 +122,7 @@ type arrivingDevice struct {
 }
 
 type idShard struct {
-	mu     sync.Mutex // guards seen
+	mu     sync.Mutex        // guards seen
 	seen   map[uint64]uint64 // hashes of what came, by hash of the request id
 	reused int
 }
