@@ -3,6 +3,8 @@ package buffer
 import (
 	"errors"
 	"fmt"
+
+	"iotc-gateway/buffer/clock"
 )
 
 // The refusals of Append. None of them leaves anything behind.
@@ -75,7 +77,7 @@ func (s *Store) Append(b *Batch, done func(err error)) {
 func (s *Store) measure(o *op) error {
 	b := o.batch
 	stamped := false
-	now := s.zeroStamp
+	var now clock.Stamp
 	for i := range b.Records {
 		r := &b.Records[i]
 		size := r.size()
@@ -138,7 +140,7 @@ func (s *Store) admit(o *op) error {
 		if o.size[c] == 0 {
 			continue
 		}
-		if err := s.admitClass(o, Class(c)); err != nil { //nolint:gosec // c counts classes
+		if err := s.admitClass(o, Class(c)); err != nil {
 			return err
 		}
 	}
@@ -232,7 +234,7 @@ func (s *Store) device(name string) (*device, error) {
 		s.freeNos = s.freeNos[:n-1]
 		s.byNo[d.no] = d
 	} else {
-		d.no = uint32(len(s.byNo)) //nolint:gosec // bounded by MaxDevices
+		d.no = uint32(len(s.byNo))
 		s.byNo = append(s.byNo, d)
 	}
 	s.devices[d.name] = d

@@ -301,6 +301,9 @@ func (s *Store) planCursors(p *plan) {
 	}
 }
 
+// bootsEvery is how stale the uptime of this boot may be on disk, when something is written at all.
+const bootsEvery = time.Minute
+
 func encodeBits(bits []uint64) []byte {
 	b := make([]byte, 0, 1+8*len(bits))
 	b = append(b, codecVersion)
@@ -463,7 +466,8 @@ func (s *Store) write(p *plan, txn *badger.Txn) error {
 			return err
 		}
 	}
-	if s.clk.Dirty() {
+	if s.clk.Dirty() || time.Since(s.bootsAt) > bootsEvery {
+		s.bootsAt = time.Now()
 		if err := txn.Set(keyBoots, s.clk.Snapshot()); err != nil {
 			return err
 		}

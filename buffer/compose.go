@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -121,7 +122,7 @@ func (s *Store) ungroup(l *Lease) {
 // writeOp adds to the transaction what an entry of the queue wants beside records.
 func (s *Store) writeOp(o *op, txn *badger.Txn) error {
 	if o.err != nil {
-		return nil
+		return nil //nolint:nilerr // it was refused already; there is nothing to write, and the others go on
 	}
 	switch o.kind {
 	case opCompose:
@@ -167,8 +168,8 @@ func (s *Store) settleLeaseOp(o *op, err error) {
 			s.toFront(l)
 		} else {
 			s.composing--
-			for i := len(l.items) - 1; i >= 0; i-- {
-				s.unpopItem(l.lane, l.items[i])
+			for _, v := range slices.Backward(l.items) {
+				s.unpopItem(l.lane, v)
 			}
 		}
 		s.update(d, true)

@@ -103,8 +103,10 @@ func (c Config) Validate(report func(path, message string)) {
 		path  string
 		value int64
 	}{
-		{"min_free_bytes", c.MinFreeBytes}, {"memory_bytes", c.MemoryBytes},
-		{"dead_letters.max_bytes", c.DeadLetters.MaxBytes}, {"dead_letters.max_age", int64(c.DeadLetters.MaxAge)},
+		{"min_free_bytes", c.MinFreeBytes},
+		{"memory_bytes", c.MemoryBytes},
+		{"dead_letters.max_bytes", c.DeadLetters.MaxBytes},
+		{"dead_letters.max_age", int64(c.DeadLetters.MaxAge)},
 	} {
 		if f.value < 0 {
 			report(f.path, "must not be negative")

@@ -27,8 +27,8 @@ func freeSpace(dir string) (free, total int64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	size := int64(st.Bsize)                                                              //nolint:unconvert // 32 bits wide on some systems
-	return int64(min(st.Bavail, 1<<40)) * size, int64(min(st.Blocks, 1<<40)) * size, nil //nolint:gosec // bounded
+	size := int64(st.Bsize) //nolint:unconvert // 32 bits wide on some systems
+	return int64(min(st.Bavail, 1<<40)) * size, int64(min(st.Blocks, 1<<40)) * size, nil
 }
 
 // checkSpace looks at the free space. The thresholds have some play, so that the store does not flap.

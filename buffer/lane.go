@@ -1,6 +1,9 @@
 package buffer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // item is a record in memory. It is in the window of its lane, in a lease, or settled.
 type item struct {
@@ -156,8 +159,8 @@ type device struct {
 
 // tail is the lane that takes new records of the class.
 func (d *device) tail(c Class) *lane {
-	for i := len(d.lanes) - 1; i >= 0; i-- {
-		if l := d.lanes[i]; l.class == c && l.end == 0 {
+	for _, v := range slices.Backward(d.lanes) {
+		if l := v; l.class == c && l.end == 0 {
 			return l
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // a version 5 UUID is defined on SHA-1 (RFC 9562 §5.5)
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -321,7 +322,7 @@ func (s *Store) requestID(seq uint64, count int) string {
 	binary.BigEndian.PutUint64(b[16:], seq)
 	n := 24
 	if count > 1 {
-		binary.BigEndian.PutUint32(b[24:], uint32(count)) //nolint:gosec // a lease has few records
+		binary.BigEndian.PutUint32(b[24:], uint32(count))
 		n = 28
 	}
 	sum := sha1.Sum(b[:n]) //nolint:gosec // see the import
@@ -412,12 +413,7 @@ func (s *Store) Release(l *Lease) {
 }
 
 func (d *device) has(lane *lane) bool {
-	for _, l := range d.lanes {
-		if l == lane {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.lanes, lane)
 }
 
 // toFront files a lease among those that go before the lanes, by sequence.

@@ -63,7 +63,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 		overlay: map[string]cover{}, devices: map[string]*device{}, props: map[propKey]prop{}, perDevice: 1,
 	}
 	for i := range s.rings {
-		s.rings[i].index = uint8(i) //nolint:gosec // 64 rings
+		s.rings[i].index = uint8(i)
 	}
 	for _, c := range Classes() {
 		s.maxAge[c] = cfg.Classes.Of(c).MaxAge
@@ -124,7 +124,7 @@ func (s *Store) acquire() error {
 	if err != nil {
 		return fmt.Errorf("lock store: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits an int
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		var b [32]byte
 		n, _ := f.ReadAt(b[:], 0)
 		f.Close()
@@ -153,7 +153,7 @@ func (s *Store) unlock() error {
 // checkFormat reads the version before anything else touches the files.
 func (s *Store) checkFormat() error {
 	path := filepath.Join(s.opt.Dir, formatFile)
-	b, err := os.ReadFile(path) //nolint:gosec // a name of ours in the configured directory
+	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -169,7 +169,7 @@ func (s *Store) checkFormat() error {
 
 func (s *Store) writeFormat() error {
 	path := filepath.Join(s.opt.Dir, formatFile)
-	if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(formatVersion) { //nolint:gosec // see checkFormat
+	if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(formatVersion) {
 		return nil
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(formatVersion)+"\n"), 0o640); err != nil { //nolint:gosec // readable by the group, like the rest
@@ -316,7 +316,6 @@ func (s *Store) restoreMeta() error {
 			s.log.Warn("the table of boots is unreadable: ages begin anew", zap.Error(err))
 		}
 	}
-	s.zeroStamp = clock.Stamp{}
 	return s.kv.update(func(txn *badger.Txn) error {
 		if !ok {
 			if err := txn.Set(keyFormat, binary.AppendUvarint(nil, formatVersion)); err != nil {
@@ -339,7 +338,7 @@ func (s *Store) restoreDevices() error {
 		if no > 1<<21 {
 			return false, fmt.Errorf("%w: device number %d", errCodec, no)
 		}
-		for uint32(len(s.byNo)) <= no { //nolint:gosec // bounded above
+		for uint32(len(s.byNo)) <= no {
 			s.byNo = append(s.byNo, nil)
 		}
 		d := &device{no: no, name: string(v), saved: true}
@@ -355,7 +354,7 @@ func (s *Store) restoreDevices() error {
 	}
 	for no, d := range s.byNo {
 		if d == nil {
-			s.freeNos = append(s.freeNos, uint32(no)) //nolint:gosec // bounded above
+			s.freeNos = append(s.freeNos, uint32(no))
 		}
 	}
 	return nil

@@ -225,11 +225,13 @@ func (h delays) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].heap, h[j].heap = i, j
 }
+
 func (h *delays) Push(x any) {
 	l := x.(*Lease)
 	l.heap = len(*h)
 	*h = append(*h, l)
 }
+
 func (h *delays) Pop() any {
 	old := *h
 	l := old[len(old)-1]

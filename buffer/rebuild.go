@@ -30,7 +30,7 @@ func openDamaged(dir, scratch string, log *zap.Logger, out *Salvage) (*engine, e
 		if filepath.Base(f) == "LOCK" {
 			continue
 		}
-		b, err := os.ReadFile(f) //nolint:gosec // the directory is the caller's choice
+		b, err := os.ReadFile(f)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(cp, filepath.Base(f)), b, 0o600)
 		}
@@ -86,7 +86,7 @@ const metaDeleted = 1 // Badger's bitDelete
 
 // addTable copies the entries of one table file.
 func (e *engine) addTable(path string) (err error) {
-	b, err := os.ReadFile(path) //nolint:gosec // a file of the store that is being recovered
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (e *engine) addTable(path string) (err error) {
 
 // addLog copies the whole transactions of a memtable's log.
 func (e *engine) addLog(path string) (err error) {
-	b, err := os.ReadFile(path) //nolint:gosec // a file of the store that is being recovered
+	b, err := os.ReadFile(path)
 	if err != nil || len(b) <= logHeader {
 		return err
 	}
@@ -137,7 +137,7 @@ func (e *engine) addLog(path string) (err error) {
 			klen, i := binary.Uvarint(entry[2:])
 			vlen, j := binary.Uvarint(entry[2+i:])
 			_, k := binary.Uvarint(entry[2+i+j:])
-			head := uint64(2 + i + j + k) //nolint:gosec // a few bytes
+			head := uint64(2 + i + j + k)
 			if klen <= 8 || entry[0]&logEndsTxn != 0 {
 				continue
 			}

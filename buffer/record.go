@@ -32,8 +32,9 @@ func (c Class) String() string {
 		return "property"
 	case ClassTelemetry:
 		return "telemetry"
+	default:
+		return fmt.Sprintf("class%d", uint8(c))
 	}
-	return fmt.Sprintf("class%d", uint8(c))
 }
 
 // ClassSet is a set of classes. The zero set stands for all of them where a set is asked for.

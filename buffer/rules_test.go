@@ -133,7 +133,7 @@ func TestOverflow(t *testing.T) {
 				if (refused > 0) != (rule == buffer.Refuse) {
 					t.Fatalf("%d refused", refused)
 				}
-				last := map[string]int{}
+				last := map[string]int64{}
 				count := 0
 				for !b.Stats().Drained {
 					l := b.next(buffer.LeaseOptions{})
@@ -142,7 +142,7 @@ func TestOverflow(t *testing.T) {
 						continue
 					}
 					count++
-					n := int(l.Records[0].Time)
+					n := l.Records[0].Time
 					if n <= last[l.Device] {
 						t.Fatalf("%s: %d after %d", l.Device, n, last[l.Device])
 					}
@@ -151,7 +151,7 @@ func TestOverflow(t *testing.T) {
 				if count != int(st.Count) {
 					t.Fatalf("%d counted, %d found", st.Count, count)
 				}
-				if (rule == buffer.DropOldest || rule == buffer.ThinOut) && last["d4"] != 300*int(time.Second) {
+				if (rule == buffer.DropOldest || rule == buffer.ThinOut) && last["d4"] != 300*int64(time.Second) {
 					t.Fatalf("the newest is gone: %v", last)
 				}
 			})

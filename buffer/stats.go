@@ -74,8 +74,14 @@ var refusals = [...]struct {
 	err  error
 	name string
 }{
-	{ErrFull, "full"}, {ErrDiskFull, "disk_full"}, {ErrDeadLettersFull, "dead_letters_full"}, {ErrTooLarge, "too_large"},
-	{ErrTooManyDevices, "too_many_devices"}, {ErrInvalid, "invalid"}, {ErrFailed, "failed"}, {ErrClosed, "closed"},
+	{ErrFull, "full"},
+	{ErrDiskFull, "disk_full"},
+	{ErrDeadLettersFull, "dead_letters_full"},
+	{ErrTooLarge, "too_large"},
+	{ErrTooManyDevices, "too_many_devices"},
+	{ErrInvalid, "invalid"},
+	{ErrFailed, "failed"},
+	{ErrClosed, "closed"},
 }
 
 const numRefusals = len(refusals)

@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
-
-	"iotc-gateway/buffer/clock"
 )
 
 // Options are what the store needs beside its configuration.
@@ -43,9 +41,9 @@ type Store struct {
 	maxAge [numClasses]time.Duration
 
 	syncEvery time.Duration // Config.Sync as an interval
-	zeroStamp clock.Stamp
 
-	sinceCheck int64 // bytes since the committer looked at the free space; its own
+	bootsAt    time.Time // when the committer last wrote the table of boots
+	sinceCheck int64     // bytes since the committer looked at the free space; its own
 
 	kick    chan struct{}
 	stop    chan struct{}

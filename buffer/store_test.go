@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	set := false
 	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
 	if !set {
-		_ = flag.Set("rapid.checks", "6")
+		_ = flag.Set("rapid.checks", "4")
 	}
 	if os.Getenv(childEnv) != "" {
 		child()

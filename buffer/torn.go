@@ -23,7 +23,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func tornBytes(dir string) (n int64) {
 	files, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
 	for _, f := range files {
-		b, err := os.ReadFile(f) //nolint:gosec // a file of the store
+		b, err := os.ReadFile(f)
 		if err == nil && len(b) > logHeader {
 			n += tornTail(b[logHeader:])
 		}
@@ -65,7 +65,7 @@ func logEntry(b []byte, table *crc32.Table) (size int, endsTxn bool) {
 	if lens[0] == 0 || lens[0] > uint64(len(b)) || lens[1] > uint64(len(b)) {
 		return 0, false
 	}
-	at += int(lens[0] + lens[1]) //nolint:gosec // both are within b
+	at += int(lens[0] + lens[1])
 	if at+crc32.Size > len(b) || crc32.Checksum(b[:at], table) != binary.BigEndian.Uint32(b[at:]) {
 		return 0, false
 	}
