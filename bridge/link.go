@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -172,7 +173,7 @@ func (l *link) pauseKind(k mapping.Kind) (fresh bool) {
 		return false
 	}
 	l.kinds = l.kinds.Without(k)
-	l.status.PausedKinds = append(l.status.PausedKinds[:len(l.status.PausedKinds):len(l.status.PausedKinds)], k.String())
+	l.status.PausedKinds = append(slices.Clip(l.status.PausedKinds), k.String())
 	l.signalLocked()
 	return true
 }

@@ -109,14 +109,14 @@ func (l *Loop) Run(ctx context.Context, grace time.Duration) error {
 			case <-ctx.Done():
 			}
 		})
-		l.startWorkers(&wg, epoch, calls, kinds, changed)
+		l.startWorkers(epoch, calls, &wg, kinds, changed)
 		<-epoch.Done()
 	}
 	wg.Wait()
 	return nil
 }
 
-func (l *Loop) startWorkers(wg *sync.WaitGroup, epoch, calls context.Context, kinds Kinds, changed <-chan struct{}) {
+func (l *Loop) startWorkers(epoch, calls context.Context, wg *sync.WaitGroup, kinds Kinds, changed <-chan struct{}) {
 	for range l.cfg.Concurrency {
 		select {
 		case l.slots <- struct{}{}:

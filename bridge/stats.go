@@ -39,7 +39,7 @@ type counters struct {
 
 func (c *counters) verdict(k mapping.Kind, v Verdict, n int) {
 	if v.Action == Accepted && v.Reason == "" {
-		c.accepted[k&7].Add(uint64(n)) //nolint:gosec // a number of records is never negative
+		c.accepted[k&7].Add(uint64(n))
 		return
 	}
 	c.add(Key{k, v.Action, v.Reason}, n)
@@ -53,7 +53,7 @@ func (c *counters) add(k Key, n int) {
 	if c.records == nil {
 		c.records = make(map[Key]uint64)
 	}
-	c.records[k] += uint64(n) //nolint:gosec // a number of records is never negative
+	c.records[k] += uint64(n)
 }
 
 // Stats returns the counters.
@@ -67,7 +67,7 @@ func (l *Loop) Stats() Stats {
 	}
 	for k := range c.accepted {
 		if n := c.accepted[k].Load(); n > 0 {
-			records[Key{mapping.Kind(k), Accepted, ""}] += n //nolint:gosec // k is below eight
+			records[Key{mapping.Kind(k), Accepted, ""}] += n
 		}
 	}
 	return Stats{Records: records, Probes: c.probes.Load(), InFlight: c.inFlight.Load(), Latency: c.latency.snapshot(), Status: l.Status()}

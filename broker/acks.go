@@ -217,10 +217,10 @@ func appendAck(buf []byte, s *slot, protocol byte, problemInfo bool) []byte {
 		buf = binary.BigEndian.AppendUint16(buf, s.id)
 		return append(buf, s.code)
 	}
-	buf = append(buf, s.kind, byte(2+1+1+3+len(why))) //nolint:gosec // at most 127
+	buf = append(buf, s.kind, byte(2+1+1+3+len(why)))
 	buf = binary.BigEndian.AppendUint16(buf, s.id)
 	buf = append(buf, s.code, byte(3+len(why)), 0x1f)
-	buf = binary.BigEndian.AppendUint16(buf, uint16(len(why))) //nolint:gosec // at most maxReason
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(why)))
 	return append(buf, why...)
 }
 

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,8 +47,8 @@ func TestAcksKeepTheOrderOfArrival(t *testing.T) {
 			c.publish(telemetry, "1", qos, id)
 			ps = append(ps, b.sink.next(t))
 		}
-		for i := len(ps) - 1; i >= 0; i-- {
-			ps[i].Settle(broker.Outcome{})
+		for _, p := range slices.Backward(ps) {
+			p.Settle(broker.Outcome{})
 		}
 		for id := uint16(1); id <= 20; id++ {
 			kind := byte(4)

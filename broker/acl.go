@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -99,6 +100,7 @@ func (a *ACL) publish(id *Identity, topic string) decision {
 			return decision{true, "operators trigger commands", parts[1]}
 		}
 		return decision{rule: "commands are triggered by operators only"}
+	default:
 	}
 	if id.Role == RoleMonitor || id.Role == RoleOperator {
 		return decision{rule: "role " + string(id.Role) + " does not publish here"}
@@ -189,10 +191,8 @@ func nativeKind(parts []string) native {
 	if len(parts) < 3 || parts[0] != "devices" || parts[1] == "" {
 		return nativeNone
 	}
-	for _, p := range parts[2:] {
-		if p == "" {
-			return nativeNone
-		}
+	if slices.Contains(parts[2:], "") {
+		return nativeNone
 	}
 	rest := parts[2:]
 	switch rest[0] {

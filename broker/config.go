@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -149,12 +150,7 @@ func (c Config) Validate(report func(path, message string)) {
 }
 
 func oneOf(v string, allowed ...string) bool {
-	for _, a := range allowed {
-		if v == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(allowed, v)
 }
 
 func (l ListenerConfig) validate(report func(path, message string)) {

@@ -145,6 +145,7 @@ func (l *link) authenticate(pk packets.Packet) (*Identity, refusal, bool) {
 		return id, refusal{}, true
 	}
 	switch why {
+	default:
 	case reasonLoginBusy:
 		return nil, refusal{why, CodeServerBusy, 3, "too many logins at once, try again"}, false
 	case reasonLoginThrottled:
@@ -238,8 +239,8 @@ func (l *link) answer(r refusal) {
 	if text == "" {
 		buf.Write([]byte{0x20, 3, 0, r.v5, 0})
 	} else {
-		buf.Write([]byte{0x20, byte(6 + len(text)), 0, r.v5, byte(3 + len(text)), 0x1f}) //nolint:gosec // at most maxReason
-		buf.Write(binary.BigEndian.AppendUint16(nil, uint16(len(text))))                 //nolint:gosec // at most maxReason
+		buf.Write([]byte{0x20, byte(6 + len(text)), 0, r.v5, byte(3 + len(text)), 0x1f})
+		buf.Write(binary.BigEndian.AppendUint16(nil, uint16(len(text))))
 		buf.WriteString(text)
 	}
 	l.say(buf.Bytes())

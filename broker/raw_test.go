@@ -149,20 +149,18 @@ func (c *raw) wantClosed() (last packet) {
 }
 
 type connectOpts struct {
-	id, user, pass    string
-	noUser            bool
-	keepalive         uint16
-	resume            bool // clean session/start = 0
-	expiry            uint32
-	props             []byte
-	will              string
-	willPayload       string
-	willQoS           byte
-	willRetain        bool
-	willProps         []byte
-	protocolName      string
-	level             byte
-	emptyWillPossible bool
+	id, user, pass string
+	keepalive      uint16
+	resume         bool // clean session/start = 0
+	expiry         uint32
+	props          []byte
+	will           string
+	willPayload    string
+	willQoS        byte
+	willRetain     bool
+	willProps      []byte
+	protocolName   string
+	level          byte
 }
 
 func (c *raw) connectPacket(o connectOpts) []byte {

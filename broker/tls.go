@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ func (c *certificates) reload(force bool) (changed bool, err error) {
 
 // look describes the files' state.
 func (c *certificates) look() (string, error) {
-	stamp := ""
+	var stamp strings.Builder
 	for _, path := range []string{c.cfg.CertFile, c.cfg.KeyFile, c.cfg.ClientCAFile} {
 		if path == "" {
 			continue
@@ -70,9 +71,9 @@ func (c *certificates) look() (string, error) {
 		if path == c.cfg.KeyFile && st.Mode().Perm()&0o007 != 0 {
 			return "", fmt.Errorf("TLS key %s may be read by everybody (mode %04o): chmod 600 it", path, st.Mode().Perm())
 		}
-		stamp += fmt.Sprintf("%d %d;", st.Size(), st.ModTime().UnixNano())
+		fmt.Fprintf(&stamp, "%d %d;", st.Size(), st.ModTime().UnixNano())
 	}
-	return stamp, nil
+	return stamp.String(), nil
 }
 
 func (c *certificates) load() (*tls.Config, error) {

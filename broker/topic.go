@@ -105,6 +105,7 @@ func covers(pattern []level, filter []string, id *Identity) (bool, string) {
 			return false, ""
 		}
 		switch l.kind {
+		default:
 		case levelLiteral:
 			if f != l.text {
 				return false, ""

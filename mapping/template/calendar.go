@@ -109,7 +109,7 @@ func duration(b []byte) bool {
 	}
 	b = b[1:]
 	order := "YMWD"
-	inTime, fraction, any := false, false, false
+	inTime, fraction, some := false, false, false
 	for len(b) > 0 {
 		if b[0] == 'T' && !inTime {
 			inTime, order, b = true, "HMS", b[1:]
@@ -140,9 +140,9 @@ func duration(b []byte) bool {
 		if at < 0 {
 			return false
 		}
-		order, b, any = order[at+1:], b[n+1:], true
+		order, b, some = order[at+1:], b[n+1:], true
 	}
-	return any
+	return some
 }
 
 func indexByte(s string, c byte) int {

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -139,12 +140,7 @@ func (c *checker) object(s *schema) bool {
 var noSuchField = &schema{expected: "no value of this name"}
 
 func isRequired(s *schema, key []byte) bool {
-	for _, r := range s.required {
-		if r == string(key) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.required, string(key))
 }
 
 // complete reports the fields that an object lacks.

@@ -87,7 +87,6 @@ type definition struct {
 	state    state
 	own      []content
 	contents []content // with what is inherited
-	supers   int       // interfaces above it
 	depth    int
 	result   *Template
 }
@@ -200,6 +199,7 @@ func (l *loader) root(n *node, version int) {
 // index registers the interfaces and reusable schemas of a value and all that it holds. d is the interface around it.
 func (l *loader) index(n *node, version int, d *definition) {
 	switch n.kind {
+	default:
 	case arrayNode:
 		for _, e := range n.elems {
 			l.index(e, version, d)

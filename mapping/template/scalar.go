@@ -221,7 +221,7 @@ func equalFold(b []byte, word string) bool {
 	if len(b) != len(word) {
 		return false
 	}
-	for i := range len(b) {
+	for i := range b {
 		c := b[i]
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'

@@ -3,6 +3,7 @@ package template
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -216,11 +217,9 @@ func (l *loader) named(d *definition, n *node, word string, depth int, owner str
 		return compiled
 	}
 	if ok {
-		for _, id := range open {
-			if id == word {
-				l.at(n, "a schema cannot contain itself", "the schema %s contains itself", clip(word))
-				return anything
-			}
+		if slices.Contains(open, word) {
+			l.at(n, "a schema cannot contain itself", "the schema %s contains itself", clip(word))
+			return anything
 		}
 		at := &definition{id: d.id, version: max(def.version, d.version), schemas: d.schemas, named: d.named}
 		compiled := l.schema(at, def.node, depth, owner, open)
@@ -259,7 +258,7 @@ func (l *loader) complex(d *definition, n *node, class string, depth int, owner 
 		return anything
 	}
 	if id, ok := n.get("@id").str(); ok {
-		open = append(open[:len(open):len(open)], id)
+		open = append(slices.Clip(open), id)
 	}
 	l.texts(n)
 	height := 0

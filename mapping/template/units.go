@@ -29,10 +29,10 @@ var knownUnits = sync.OnceValue(func() units {
 			continue
 		}
 		u.types[cells[0]] = map[string]bool{}
-		for _, s := range strings.Fields(cells[1]) {
+		for s := range strings.FieldsSeq(cells[1]) {
 			u.semantic[s] = cells[0]
 		}
-		for _, unit := range strings.Fields(cells[2]) {
+		for unit := range strings.FieldsSeq(cells[2]) {
 			u.types[cells[0]][unit] = true
 			all[unit] = true
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 )
@@ -23,8 +24,8 @@ func (c *cleanup) add(name string, run func(context.Context) error) {
 
 func (c *cleanup) run(log *zap.Logger) error {
 	var errs []error
-	for i := len(c.steps) - 1; i >= 0; i-- {
-		step := c.steps[i]
+	for _, step := range slices.Backward(c.steps) {
+
 		ctx, cancel := context.WithTimeout(context.Background(), storeGrace)
 		done := make(chan error, 1)
 		go func() { done <- step.run(ctx) }()

@@ -173,7 +173,7 @@ func (c collector) broker(send sender) {
 	send.put(metricSessions, float64(st.Sessions))
 	send.put(metricRetained, float64(st.Retained))
 	for qos, n := range st.Received {
-		send.put(metricMQTTReceived, float64(n), string('0'+rune(qos))) //nolint:gosec // QoS is 0, 1 or 2
+		send.put(metricMQTTReceived, float64(n), string('0'+rune(qos)))
 	}
 	send.put(metricMQTTAcked, float64(st.Acknowledged))
 	send.put(metricDeliveryDrop, float64(st.DeliveryDropped))

@@ -40,7 +40,7 @@ const (
 func (p *pressure) wait() {
 	if d := p.delay.Load(); d > 0 {
 		p.total.Add(d)
-		time.Sleep(time.Duration(d))
+		time.Sleep(time.Duration(d)) //nolint:forbidigo // back-pressure of at most maxDelay on the client's own goroutine
 	}
 }
 

@@ -38,7 +38,7 @@ type Server struct {
 
 // New binds the console's address.
 func New(opts Options) (*Server, error) {
-	l, err := net.Listen("tcp", opts.Address) //nolint:noctx // binding does not block
+	l, err := net.Listen("tcp", opts.Address)
 	if err != nil {
 		return nil, fmt.Errorf("console: listen on %s: %w", opts.Address, err)
 	}

@@ -53,7 +53,7 @@ func Run(ctx context.Context, opts Options) (Proof, error) {
 	if err := d.startApplication(); err != nil {
 		return Proof{}, err
 	}
-	defer d.server.Close() //nolint:errcheck // the process ends
+	defer d.server.Close()
 	if err := d.startGateway(dir); err != nil {
 		return Proof{}, err
 	}
@@ -231,7 +231,7 @@ func (d *demo) drain() {
 		if f.buffered == 0 {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the next picture of a view for people
 	}
 	d.view.say("The backlog did not drain within %s.", drainLimit)
 }
