@@ -195,7 +195,7 @@ func (s *Store) planRecords(p *plan) {
 			continue
 		}
 		it := &items[n]
-		it.Record, it.dev, it.lane, it.blk, it.idx = *x.rec, x.dev, x.lane, p.block, uint16(n) //nolint:gosec // at most maxPuts
+		it.Record, it.dev, it.lane, it.blk, it.idx = *x.rec, x.dev, x.lane, p.block, uint16(n)
 		it.Device = x.dev.name
 		x.it = it
 		if p.block != nil && n == 0 {
