@@ -15,15 +15,31 @@ import (
 var ErrDamaged = errors.New("buffer: damaged file")
 
 // checkTables opens every table by itself, as Badger is going to: on a damaged index it panics on a goroutine of its
-// own, which would end the process at every start. Only the ends of the files are read.
+// own, which would end the process at every start. Only the ends of the files are read. A table that the manifest does
+// not list is none of the store's: a kill left it half written, before anything in the log that it copies was given
+// up, and Badger removes it.
 func checkTables(opt badger.Options) error {
-	files, _ := filepath.Glob(filepath.Join(opt.Dir, "*.sst"))
-	for _, f := range files {
+	listed, err := listedTables(opt)
+	if err != nil {
+		return nil //nolint:nilerr // a store without a manifest is new, and Badger itself tells of a damaged one
+	}
+	for id := range listed {
+		f := table.NewFilename(id, opt.Dir)
 		if err := checkTable(f, opt); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrDamaged, f, err)
 		}
 	}
 	return nil
+}
+
+func listedTables(opt badger.Options) (map[uint64]badger.TableManifest, error) {
+	f, err := os.Open(filepath.Join(opt.Dir, badger.ManifestFilename))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	m, _, err := badger.ReplayManifestFile(f, opt.ExternalMagicVersion, opt)
+	return m.Tables, err
 }
 
 func checkTable(path string, opt badger.Options) (err error) {
