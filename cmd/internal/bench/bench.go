@@ -184,6 +184,9 @@ func measure(ctx context.Context, s scenario, opts Options, root string, sink *s
 			err = cause
 		}
 		cancel()
+		if r.outcome.broken() {
+			r.tellLogs()
+		}
 		r.end()
 		outcomes = append(outcomes, &r.outcome)
 		if err != nil {

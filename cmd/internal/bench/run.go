@@ -48,6 +48,15 @@ func (r *run) say(format string, args ...any) {
 	r.opts.Progress("  " + r.name + ": " + fmt.Sprintf(format, args...))
 }
 
+// tellLogs shows what the gateways themselves had to say, for whoever looks for the reason of a broken promise.
+func (r *run) tellLogs() {
+	for _, g := range r.gateways {
+		if lines := g.lastLines(20); lines != "" {
+			r.say("the last words of a gateway:\n%s", lines)
+		}
+	}
+}
+
 // messages is the number that was asked for, else the scenario's own.
 func (r *run) messages(full, quick int) int {
 	if r.opts.Quick {
