@@ -14,7 +14,7 @@ import (
 // once they stop.
 //
 // The rate follows what the server takes. After a second with refusals it is
-// set just below what was taken in it; once refusals stop, it grows by half as
+// set just below what was taken in it; once refusals stop, it doubles
 // much again each quarter of a second while it is well below that mark or
 // nothing was refused for a while, and creeps in between. So a server that
 // allows n calls a second is met at about n without being told n.
@@ -50,10 +50,10 @@ const (
 	paceFloor  = 5.0
 	paceBelow  = 0.95
 	paceSame   = 2
-	paceGrowth = 1.5
+	paceGrowth = 2.0
 	paceCreep  = 1.02
 	paceNear   = 0.8
-	paceCalm   = 2 * time.Second
+	paceCalm   = time.Second
 	// paceHeadroom is how far above the learnt limit an unlimited pacer
 	// forgets it.
 	paceHeadroom = 4.0
