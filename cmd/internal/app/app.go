@@ -60,6 +60,7 @@ type Gateway struct {
 	trigger <-chan struct{}
 
 	reloading sync.Mutex
+	wasDown   atomic.Bool // deliveries were impossible since the last success
 
 	clock    *clock.Clock
 	store    *buffer.Store
@@ -177,6 +178,16 @@ func (g *Gateway) correct(r *buffer.Record) int64 {
 }
 
 func (g *Gateway) uplinkChanged(st bridge.Status) {
+	switch st.State {
+	case bridge.Offline, bridge.Unauthorised:
+		g.wasDown.Store(true)
+	case bridge.Online:
+		if g.wasDown.Swap(false) && g.cfg.Bridge.Order == bridge.OrderLiveFirst {
+			// What waited is the backlog, what comes from now on is live.
+			g.store.MarkLive()
+		}
+	default:
+	}
 	g.log.Info("uplink", zap.Stringer("state", st.State), zap.String("reason", st.Reason))
 }
 
@@ -261,7 +272,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.watchUsers(parts) })
 	var uplinkDone sync.WaitGroup
 	if g.loop != nil {
-		uplinkDone.Go(func() { _ = g.loop.Run(uplink, uplinkGrace) })
+		uplinkDone.Go(func() {
+			if g.clockAwaited(uplink) {
+				_ = g.loop.Run(uplink, uplinkGrace)
+			}
+		})
 	}
 	if g.loop != nil {
 		group.Go(func() error {
@@ -270,6 +285,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.ingest.pressure.run(parts, delivers, backlog)
 		})
 	}
+	group.Go(func() error { return g.reportHealth(parts) })
 	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
 	group.Go(func() error { return g.tellServiceManager(parts) })
 	g.greet(g.rules.Load().mapper)
@@ -321,6 +337,24 @@ func (g *Gateway) announce() {
 		return
 	}
 	g.log.Info("uplink", zap.String("url", g.cfg.Central.URL))
+}
+
+// clockAwaited holds delivery back while gateway.clock is wait and nobody knows
+// what time it is. It reports false when ctx ended first.
+func (g *Gateway) clockAwaited(ctx context.Context) bool {
+	if g.cfg.Gateway.Clock != string(clock.Wait) {
+		return ctx.Err() == nil
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for !g.clock.Synced() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // answer publishes a message of the gateway's own to the field.

@@ -326,3 +326,22 @@ func TestReloadIsWholeOrNotAtAll(t *testing.T) {
 	publish(c, "plant/sensor/temp", "23.5")
 	b.eventually("delivery by the route that stayed", func() bool { return len(b.bodies("sensor")) == 2 })
 }
+
+func TestGatewayReportsItsOwnHealth(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *configs.Config) {
+		c.Gateway.Report, c.Gateway.ReportInterval = "on", 20*time.Millisecond
+	})
+	b.eventually("a report", func() bool { return len(b.bodies("gw")) > 0 })
+	var report struct {
+		Backlog *int   `json:"backlog"`
+		Uplink  string `json:"uplink"`
+		Version string `json:"version"`
+	}
+	if err := json.Unmarshal([]byte(b.bodies("gw")[0]), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Backlog == nil || report.Uplink == "" || report.Version != "test" {
+		t.Errorf("the report is %s", b.bodies("gw")[0])
+	}
+}
