@@ -38,14 +38,14 @@ func corpus(tb testing.TB) map[string][]byte {
 }
 
 // attack sends bytes to the broker, as the first thing on a connection or after a CONNECT, and half-closes.
-func attack(b *bundle, version byte, data []byte) {
+func attack(b *bundle, id string, version byte, data []byte) {
 	c, err := net.Dial("tcp", b.addr.String())
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	if version != 0 {
-		_, _ = c.Write((&raw{version: version}).connectPacket(connectOpts{id: fmt.Sprint("attacker", version), resume: true, expiry: 60}))
+		_, _ = c.Write((&raw{version: version}).connectPacket(connectOpts{id: fmt.Sprint(id, version), resume: true, expiry: 60}))
 	}
 	_, _ = c.Write(data)
 	_ = c.(*net.TCPConn).CloseWrite()
@@ -76,11 +76,13 @@ func TestMalformedPackets(t *testing.T) {
 	}
 	other := b.client(t, 5, "bystander")
 	var wg sync.WaitGroup
-	for _, data := range packets {
+	for name, data := range packets {
+		// Each under a name of its own: a session that is taken over ends before its packet was looked at.
+		id := "attacker-" + name
 		wg.Go(func() {
-			attack(b, 0, data)
-			attack(b, 4, data)
-			attack(b, 5, data)
+			attack(b, id, 0, data)
+			attack(b, id, 4, data)
+			attack(b, id, 5, data)
 		})
 	}
 	for id := uint16(1); id <= 100; id++ {
@@ -108,7 +110,7 @@ func FuzzPackets(f *testing.F) {
 	b.sink.in = make(chan *broker.Publication, 1<<20)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, version := range []byte{0, 4, 5} {
-			attack(b, version, data)
+			attack(b, "attacker", version, data)
 		}
 		b.calm(t, 0)
 	})
