@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
 	"iotc-gateway/buffer"
@@ -45,8 +47,10 @@ type modelRecord struct {
 }
 
 func (m *machine) open(t *rapid.T) {
+	core, logged := observer.New(zap.ErrorLevel)
 	s, err := buffer.Open(m.cfg, buffer.Options{
 		Dir:       m.dir,
+		Log:       zap.New(core),
 		FreeSpace: func(string) (int64, int64, error) { return 1 << 40, 1 << 41, nil },
 		Commit: func(commit func() error) error {
 			switch m.fail.Load() {
@@ -62,7 +66,7 @@ func (m *machine) open(t *rapid.T) {
 		t.Fatal(err)
 	}
 	if aside := s.Stats().SetAside; aside != "" {
-		t.Fatalf("set aside as %s", aside)
+		t.Fatalf("set aside as %s: %v", aside, logged.All())
 	}
 	m.s = s
 }
@@ -168,6 +172,12 @@ func (m *machine) first(t *rapid.T, device, value string) *modelRecord {
 	return nil
 }
 
+// record finds a record that was leased, and so is there.
+func (m *machine) record(device, value string) *modelRecord {
+	i := slices.IndexFunc(m.devices[device], func(r *modelRecord) bool { return r.value == value })
+	return m.devices[device][i]
+}
+
 func (m *machine) settle(t *rapid.T) {
 	if len(m.leases) == 0 {
 		return
@@ -177,7 +187,8 @@ func (m *machine) settle(t *rapid.T) {
 	m.leases = slices.Delete(m.leases, i, i+1)
 	done := func(settled bool) {
 		for i := range l.Records {
-			r := m.first(t, l.Device, string(l.Records[i].Value))
+			// Looked up without regard to order: of a joined lease that comes back, the first record is free already.
+			r := m.record(l.Device, string(l.Records[i].Value))
 			r.leased = false
 			r.settled = r.settled || settled
 			r.again = r.again && !settled
