@@ -347,6 +347,8 @@ func exactInteger(text []byte) any {
 		return int64(n)
 	case !negative:
 		return n
+	case n == 0:
+		return math.Copysign(0, -1) // an integer has no negative zero
 	case n <= math.MaxInt64:
 		return -int64(n)
 	case n == math.MaxInt64+1:
