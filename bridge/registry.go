@@ -182,7 +182,10 @@ func (r *Registry) ensure(ctx context.Context, id string) Verdict {
 		case DeviceRegistered:
 			return Verdict{}
 		case DevicePending:
-			return hold(reasonPending, pendingWait, "device %q waits to be approved", id)
+			// Whoever creates it in the application approves it as well.
+			if wait := pendingWait - time.Since(d.Changed); wait > 0 {
+				return waiting(id, wait)
+			}
 		case DeviceDeleted, DeviceRefused:
 			if time.Since(d.Changed) < deletedRecheck {
 				return gone(d)
@@ -219,7 +222,7 @@ func (r *Registry) find(ctx context.Context, id string) Verdict {
 		return gone(KnownDevice{ID: id, State: DeviceRefused})
 	case r.cfg.Unknown == UnknownApprove:
 		r.set(id, DevicePending, "")
-		return hold(reasonPending, pendingWait, "device %q waits to be approved", id)
+		return waiting(id, pendingWait)
 	}
 	return r.register(ctx, id)
 }
@@ -353,9 +356,13 @@ func hold(reason string, after time.Duration, format string, args ...any) Verdic
 	return Verdict{Action: Hold, Reason: reason, After: after, Message: fmt.Sprintf(format, args...)}
 }
 
+func waiting(id string, wait time.Duration) Verdict {
+	return hold(reasonPending, wait, "device %q waits to be approved: create it in the application", id)
+}
+
 func gone(d KnownDevice) Verdict {
 	if d.State == DeviceDeleted {
-		return Verdict{Action: Rejected, Reason: reasonDeleted, Status: http.StatusNotFound, Message: fmt.Sprintf("device %q was deleted in the application; `iotc-gateway device approve %s` creates it again", d.ID, d.ID)}
+		return Verdict{Action: Rejected, Reason: reasonDeleted, Status: http.StatusNotFound, Message: fmt.Sprintf("device %q was deleted in the application; its data goes up again once it is created there", d.ID)}
 	}
 	return Verdict{Action: Rejected, Reason: reasonRefused, Message: fmt.Sprintf("device %q is not in the application and bridge.registry.unknown is refuse", d.ID)}
 }

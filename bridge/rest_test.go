@@ -297,6 +297,23 @@ func TestRegistryPolicies(t *testing.T) {
 			t.Errorf("verdict %+v after approval, want accepted", v)
 		}
 	})
+	t.Run("approved by creating it in the application", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &scriptedService{devices: map[string]bool{}}
+			u, _ := newREST(t, s, func(c *bridge.RegistryConfig, _ *bridge.RESTOptions) { c.Unknown = bridge.UnknownApprove })
+			u.Deliver(t.Context(), lease(mapping.KindTelemetry, `{}`))
+			s.devices["dev"] = true
+			v := u.Deliver(t.Context(), lease(mapping.KindTelemetry, `{}`))
+			if v.Action != bridge.Hold || v.After <= 0 {
+				t.Fatalf("verdict %+v at once, want hold for a while", v)
+			}
+			time.Sleep(v.After)
+			if v := u.Deliver(t.Context(), lease(mapping.KindTelemetry, `{}`)); v.Action != bridge.Accepted {
+				t.Errorf("verdict %+v after it was created, want accepted", v)
+			}
+		})
+	})
 	t.Run("full", func(t *testing.T) {
 		t.Parallel()
 		s := &scriptedService{devices: map[string]bool{}}

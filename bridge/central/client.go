@@ -158,6 +158,10 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 	if c.suspect.Load() {
 		c.suspect.Store(false)
 	}
+	if resp.StatusCode < http.StatusOK {
+		// Interim answers were passed over, so this is no status of HTTP at all.
+		return c.lost(r.op, fmt.Errorf("%w: status %d", ErrNotAnAnswer, resp.StatusCode), true)
+	}
 	switch resp.StatusCode {
 	case http.StatusNoContent:
 		if read == nil {

@@ -284,6 +284,9 @@ func (p *jsonParser) number() (any, error) {
 	if err != nil {
 		return nil, syntaxAt("json", p.data, start, "the number %s is out of range", quote(text))
 	}
+	if f == 0 {
+		f = 0 // written -0.0, it is the same zero as -0
+	}
 	return f, nil
 }
 
@@ -347,8 +350,6 @@ func exactInteger(text []byte) any {
 		return int64(n)
 	case !negative:
 		return n
-	case n == 0:
-		return math.Copysign(0, -1) // an integer has no negative zero
 	case n <= math.MaxInt64:
 		return -int64(n)
 	case n == math.MaxInt64+1:

@@ -49,7 +49,7 @@ func (g *Gateway) Health() console.Health {
 		checks[1].Message += ": publications are refused until there is more than buffer.min_free_bytes"
 	}
 	if st.SetAside != "" {
-		checks = append(checks, console.Check{Name: "recovery", Advisory: true, Message: "a store that could not be read was set aside in " + st.SetAside + "; `iotc-gateway buffer recover` reads what is left of it"})
+		checks = append(checks, console.Check{Name: "recovery", Advisory: true, Message: "a store that could not be read was set aside in " + st.SetAside + "; keep it, nothing in it was deleted"})
 	}
 	uplink := console.Check{Name: "uplink", Advisory: true, Message: "central.url is empty: records are stored and wait"}
 	if g.loop != nil {
