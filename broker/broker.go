@@ -192,9 +192,12 @@ func (b *Broker) Close() {
 	b.closing.Do(func() {
 		b.stopping.Store(true)
 		b.closeListeners()
+		// Each on its own: one that does not read would hold the others up.
+		var told sync.WaitGroup
 		for _, l := range b.connectedLinks() {
-			l.stop(reasonStopping, 0x8b)
+			told.Go(func() { l.stop(reasonStopping, 0x8b) })
 		}
+		wait(told.Wait, shutdownWait)
 		b.gate.closeAll()
 		b.life.Lock()
 		ran := b.state == stateRunning

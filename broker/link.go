@@ -245,7 +245,8 @@ func (l *link) say(packet []byte) { _, _ = l.Write(packet) }
 // stop ends the connection for a reason of ours; with a code of 0x80 and above an MQTT 5 client is told.
 func (l *link) stop(r reason, code byte) {
 	l.blame(r)
-	if code >= 0x80 && l.protocol == 5 && l.cl != nil && l.cl.TryLock() {
+	if code >= 0x80 && l.protocol == 5 && l.cl != nil {
+		l.cl.Lock() // whoever has it is writing, which the write timeout bounds
 		l.say([]byte{0xe0, 1, code})
 		l.cl.Unlock()
 	}
