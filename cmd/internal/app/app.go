@@ -130,6 +130,7 @@ func (g *Gateway) openMapping() error {
 		synced:      g.clock.Synced,
 		owns:        g.cloudOwns,
 		checkDevice: func(id string) error { return g.registry.CheckID(id) },
+		mayPublish:  g.mayPublish,
 		events:      g.event,
 		answer:      g.answer,
 		state:       &mappingState{space: g.store.Space(spaceMapping)},
@@ -218,6 +219,11 @@ func (g *Gateway) checkDevice(id string) error {
 		return err
 	}
 	return g.registry.CheckID(id)
+}
+
+func (g *Gateway) mayPublish(id *broker.Identity, topic string) bool {
+	allowed, _ := g.broker.ACL().Decide(id, broker.ActionPublish, topic)
+	return allowed
 }
 
 func (g *Gateway) openConsole() error {

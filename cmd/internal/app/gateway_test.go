@@ -22,6 +22,7 @@ import (
 	"iotc-gateway/broker"
 	"iotc-gateway/cmd/internal/app"
 	"iotc-gateway/configs"
+	"iotc-gateway/mapping"
 )
 
 const token = "the-right-token"
@@ -343,5 +344,22 @@ func TestGatewayReportsItsOwnHealth(t *testing.T) {
 	}
 	if report.Backlog == nil || report.Uplink == "" || report.Version != "test" {
 		t.Errorf("the report is %s", b.bodies("gw")[0])
+	}
+}
+
+func TestOnlyOperatorsCommandWhateverTheRoute(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *configs.Config) {
+		c.Mapping.Routes = []mapping.Route{{Match: "plant/{device}/stop", Command: &mapping.RouteCommand{Name: "stop"}}}
+	})
+	before := b.metric(`ingest_reasons_total{reason="foreign_device"}`)
+	if !publish(b.connect("sensor", "", ""), "plant/pump/stop", `{}`) {
+		t.Fatal("no PUBACK: poison would come back for ever")
+	}
+	if after := b.metric(`ingest_reasons_total{reason="foreign_device"}`); after != before+1 {
+		t.Errorf("a command by somebody who is no operator was counted %v times as foreign, want once", after-before)
+	}
+	if n := b.metric(`queue_stored_total{class="command"}`); n != 0 {
+		t.Errorf("%v commands were stored", n)
 	}
 }

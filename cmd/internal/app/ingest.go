@@ -39,6 +39,9 @@ type ingest struct {
 	owns func(device, name string) bool
 	// checkDevice refuses ids that the application would refuse or mix up.
 	checkDevice func(device string) error
+	// mayPublish asks the broker's access rules, for the topics that a
+	// discovery message claims.
+	mayPublish func(id *broker.Identity, topic string) bool
 	// events hands what the gateway acts on itself to its owner.
 	events func(pub *mapping.Publication, e mapping.Event, settle func(error))
 	// answer publishes the gateway's own messages.
@@ -91,6 +94,9 @@ func (in *ingest) Ingest(p *broker.Publication) {
 		pub.FutureBound = futureBound
 	}
 	mapper := in.mapper.Load()
+	if !strings.HasPrefix(p.Topic, nativeTopics) {
+		pub.MayPublish = func(topic string) bool { return in.mayPublish(p.Identity, topic) }
+	}
 	if !strings.HasPrefix(p.Topic, nativeTopics) || in.nativeState.Load() {
 		// The lock covers the hand-over to the store, which does not wait for
 		// the disk, so that the order of changes is the order of mapping.
@@ -250,27 +256,30 @@ func (in *ingest) refuse(p *broker.Publication, code byte, reason, message strin
 	p.Settle(broker.Outcome{Code: code, Reason: message})
 }
 
-// foreign finds a device that the publisher may not write.
+// foreign finds a device that the publisher may not write. Commands are for
+// operators, whatever rule made them: the broker has checked the device of a
+// trigger's topic, a route may take it from anywhere.
 func (in *ingest) foreign(p *broker.Publication, res *mapping.Result) (device string, ok bool) {
-	if p.Identity == nil {
+	id := p.Identity
+	if id == nil {
 		return "", true
 	}
+	var commanded map[string]bool
 	for i := range res.Records {
 		r := &res.Records[i]
-		if r.Kind == mapping.KindCommand {
-			// The broker lets only operators publish triggers.
+		if r.Kind != mapping.KindCommand {
 			continue
 		}
-		if !p.Identity.MayWrite(r.Device) {
+		if id.Role != broker.RoleOperator {
 			return r.Device, false
 		}
-	}
-	for _, e := range res.Events {
-		if !p.Identity.MayWrite(e.About()) {
-			return e.About(), false
+		if commanded == nil {
+			commanded = make(map[string]bool)
 		}
+		commanded[r.Device] = true
 	}
-	return "", true
+	device, found := res.Foreign(func(d string) bool { return id.MayWrite(d) || commanded[d] })
+	return device, !found
 }
 
 func (c *ingestCounters) reason(r string) {
