@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"iotc-gateway/mapping"
 )
 
 // Options are what a Loop needs besides its configuration.
@@ -287,12 +285,4 @@ func (l *Loop) probeUntilOpen(ctx context.Context, state State) {
 		}
 		reason = v.Message
 	}
-}
-
-// Describe says for logs what a lease is.
-func (l *Lease) Describe() string {
-	if l.Kind == mapping.KindTelemetry {
-		return fmt.Sprintf("%d telemetry record(s) of %s", len(l.Records), l.Device)
-	}
-	return fmt.Sprintf("%s %s of %s", l.Kind, l.Records[0].Name, l.Device)
 }

@@ -3,9 +3,13 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// changesTogether is how close changes lie that are reported as one.
+const changesTogether = 250 * time.Millisecond
 
 // WatchRoutes reports changes of the host's addresses and routes, such as a
 // cable plugged in or a lease renewed, until ctx ends. Changes that come close
@@ -30,14 +34,30 @@ func WatchRoutes(ctx context.Context) (<-chan struct{}, error) {
 	events := make(chan struct{}, 1)
 	go func() {
 		defer func() { _ = unix.Close(fd) }()
+		tell := func() {
+			select {
+			case events <- struct{}{}:
+			default:
+			}
+		}
 		buf := make([]byte, 8<<10)
 		for ctx.Err() == nil {
-			n, _, err := unix.Recvfrom(fd, buf, 0)
-			if err == nil && n > 0 || err == unix.ENOBUFS {
-				select {
-				case events <- struct{}{}:
-				default:
+			if _, err := unix.Read(fd, buf); err != nil && err != unix.ENOBUFS {
+				continue // no change within the second
+			}
+			tell()
+			// What comes with it, such as the routes of a new address, waits
+			// in the socket and is told of together.
+			time.Sleep(changesTogether)
+			more := false
+			for {
+				if _, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT); err != nil && err != unix.ENOBUFS {
+					break
 				}
+				more = true
+			}
+			if more {
+				tell()
 			}
 		}
 	}()

@@ -23,7 +23,7 @@ type Config struct {
 	Mapping       mapping.Config `yaml:"mapping" doc:"What topics and payloads become."`
 	Buffer        buffer.Config  `yaml:"buffer" doc:"The durable queue between the devices and the application."`
 	Bridge        bridge.Config  `yaml:"bridge" doc:"How the queue is delivered, and which devices are registered."`
-	Console       Console        `yaml:"console" doc:"The operators' HTTP listener: dashboard, metrics, health and local API."`
+	Console       Console        `yaml:"console" doc:"The operators' HTTP listener: health and metrics."`
 	Log           Log            `yaml:"log" doc:"What is logged, and how."`
 
 	report *report

@@ -60,7 +60,8 @@ type Gateway struct {
 	trigger <-chan struct{}
 
 	reloading sync.Mutex
-	wasDown   atomic.Bool // deliveries were impossible since the last success
+	routes    chan<- struct{} // tells the loop that the network changed
+	wasDown   atomic.Bool     // deliveries were impossible since the last success
 
 	clock    *clock.Clock
 	store    *buffer.Store
@@ -161,12 +162,16 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 	if service == nil {
 		return nil
 	}
+	routes := make(chan struct{}, 1)
+	g.routes = routes
 	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates})
 	g.loop, err = bridge.New(g.cfg.Bridge, bridge.Options{
 		Queue:   &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
 		Uplink:  uplink,
 		Log:     g.log.Named("bridge"),
 		OnState: g.uplinkChanged,
+		// Filled while the gateway runs.
+		LinkEvents: routes,
 	})
 	return err
 }
@@ -291,6 +296,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.ingest.pressure.run(parts, delivers, backlog)
 		})
 	}
+	if g.loop != nil {
+		group.Go(func() error { return g.watchRoutes(parts) })
+	}
 	group.Go(func() error { return g.reportHealth(parts) })
 	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
 	group.Go(func() error { return g.tellServiceManager(parts) })
@@ -343,6 +351,27 @@ func (g *Gateway) announce() {
 		return
 	}
 	g.log.Info("uplink", zap.String("url", g.cfg.Central.URL))
+}
+
+// watchRoutes hands changes of the host's network to the uplink loop, which
+// then tries a dead link at once. Where nobody tells of them, probes find a
+// returning link as well, only later.
+func (g *Gateway) watchRoutes(ctx context.Context) error {
+	changes, err := bridge.WatchRoutes(ctx)
+	if err != nil {
+		g.log.Warn("changes of the network are not seen; a returning link is found by probes", zap.Error(err))
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changes:
+		}
+		select {
+		case g.routes <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // clockAwaited holds delivery back while gateway.clock is wait and nobody knows

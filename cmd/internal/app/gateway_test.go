@@ -363,3 +363,38 @@ func TestOnlyOperatorsCommandWhateverTheRoute(t *testing.T) {
 		t.Errorf("%v commands were stored", n)
 	}
 }
+
+func TestResponseThatNobodyAwaitsIsCounted(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	if !publish(b.connect("sensor", "", ""), "devices/sensor/commands/reboot/response/1", `{"status":"Completed"}`) {
+		t.Fatal("no PUBACK")
+	}
+	if n := b.metric(`ingest_reasons_total{reason="response_not_awaited"}`); n != 1 {
+		t.Errorf("%v responses counted as not awaited, want 1", n)
+	}
+}
+
+func TestPropertyQueryIsAnsweredForTheDevicesOwnPropertiesOnly(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *configs.Config) { c.Bridge.Properties.Desired = []string{"target"} })
+	c := b.connect("sensor", "", "")
+	answers := make(chan string, 4)
+	sub := c.Subscribe("devices/sensor/properties/+/desired", 1, func(_ mqtt.Client, m mqtt.Message) { answers <- m.Topic() })
+	if !sub.WaitTimeout(5*time.Second) || sub.Error() != nil {
+		t.Fatalf("subscribe: %v", sub.Error())
+	}
+	for _, name := range []string{"target", "firmware"} {
+		publish(c, "devices/sensor/properties/"+name, `"1"`)
+	}
+	for _, name := range []string{"target", "firmware"} {
+		publish(c, "devices/sensor/properties/"+name+"/get", "")
+	}
+	// The queries are answered in order, so an answer to the first would be here first.
+	if topic := <-answers; topic != "devices/sensor/properties/firmware/desired" {
+		t.Errorf("answered on %s, want the firmware alone", topic)
+	}
+	if n := b.metric("properties_acknowledged_total"); n != 1 {
+		t.Errorf("%v reports of the cloud's property counted, want 1", n)
+	}
+}

@@ -35,8 +35,9 @@ var (
 	metricIngestDead   = counter("publications_dead_lettered_total", "Publications that became a dead letter.")
 	metricRefused      = counter("publications_refused_total", "Publications that were not acknowledged because they could not be stored.")
 	metricResent       = counter("publications_resent_total", "Publications that the client sent again (DUP).")
-	metricIngestReason = counter("ingest_reasons_total", "Publications refused or dead-lettered, by reason.", "reason")
+	metricIngestReason = counter("ingest_reasons_total", "Publications refused, dead-lettered or without effect, by reason.", "reason")
 	metricPressure     = counter("ingest_delay_seconds_total", "Time that publishes were held back because the processor was overloaded.")
+	metricOwned        = counter("properties_acknowledged_total", "Reports of properties that the cloud owns, which are not sent up.")
 	metricLeftOut      = counter("mapping_left_out_total", "Values that mapping left out, by reason.", "reason")
 
 	metricWaiting        = gauge("queue_records", "Records that wait for the uplink, by class.", "class")
@@ -127,6 +128,7 @@ func (c collector) ingest(send sender) {
 	send.put(metricIngestDead, float64(n.DeadLettered.Load()))
 	send.put(metricRefused, float64(n.Refused.Load()))
 	send.put(metricResent, float64(n.Resent.Load()))
+	send.put(metricOwned, float64(n.Acknowledgements.Load()))
 	send.put(metricPressure, time.Duration(c.g.ingest.pressure.total.Load()).Seconds())
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,6 +138,7 @@ func (c collector) ingest(send sender) {
 	for reason, count := range map[string]int{
 		"drop_rule": n.tally.Dropped, "empty": n.tally.Empty, "unchanged": n.tally.Unchanged,
 		"too_soon": n.tally.TooSoon, "replayed": n.tally.Replayed, "implausible_time": n.tally.Implausible,
+		"repeated": n.tally.Repeated, "unresolved": n.tally.Unresolved, "unsupported": n.tally.Unsupported,
 	} {
 		send.put(metricLeftOut, float64(count), reason)
 	}

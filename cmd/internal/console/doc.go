@@ -1,5 +1,5 @@
-// Package console is the operators' HTTP listener: health, metrics and the
-// gateway's local API.
+// Package console is the operators' HTTP listener: health and metrics, and an
+// API where one is given to it.
 //
 //   - GET /healthz answers 200 while the gateway's own parts work. An uplink
 //     that is down is no fault of the gateway's.
