@@ -205,6 +205,7 @@ func (m *machine) settle(t *rapid.T) {
 		m.s.Release(l)
 		done(false)
 	case "split":
+		defer m.flush(t)
 		if len(l.Records) > 1 && m.fail.Load() == 0 {
 			delete(m.ids, l.RequestID)
 			m.s.Split(l)
@@ -217,8 +218,21 @@ func (m *machine) settle(t *rapid.T) {
 			m.s.Commit(l)
 		} else {
 			m.s.DeadLetter(l, "rejected", "no", 400)
+			m.flush(t)
 		}
 		done(true)
+	}
+}
+
+// flush waits until what was asked of the committer is on disk: a fault that is injected before that would rightly undo it.
+func (m *machine) flush(t *rapid.T) {
+	if m.fail.Load() != 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := m.s.AppendSync(ctx, &buffer.Batch{}); err != nil {
+		t.Fatalf("flush: %v", err)
 	}
 }
 
