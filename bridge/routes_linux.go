@@ -48,7 +48,9 @@ func WatchRoutes(ctx context.Context) (<-chan struct{}, error) {
 			tell()
 			// What comes with it, such as the routes of a new address, waits
 			// in the socket and is told of together.
-			time.Sleep(changesTogether)
+			if sleep(ctx, changesTogether) != nil {
+				return
+			}
 			more := false
 			for {
 				if _, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT); err != nil && err != unix.ENOBUFS {
