@@ -15,6 +15,7 @@ type Permission string
 const (
 	ReadApplication Permission = "application.read"
 	ReadDevices     Permission = "devices.read"
+	CreateDevices   Permission = "devices.create"
 	WriteDevices    Permission = "devices.write"
 	WriteTelemetry  Permission = "telemetry.write"
 	TriggerCommands Permission = "commands.trigger"

@@ -44,7 +44,7 @@ var (
 	resourceDevices     = &resource{"GET", []method{{http.MethodGet, OpListDevices, ReadDevices, (*Handler).listDevices}}}
 	resourceDevice      = &resource{"GET, PUT, PATCH, DELETE", []method{
 		{http.MethodGet, OpGetDevice, ReadDevices, (*Handler).getDevice},
-		{http.MethodPut, OpCreateDevice, WriteDevices, (*Handler).createDevice},
+		{http.MethodPut, OpCreateDevice, CreateDevices, (*Handler).createDevice},
 		{http.MethodPatch, OpUpdateDevice, WriteDevices, (*Handler).updateDevice},
 		{http.MethodDelete, OpDeleteDevice, WriteDevices, (*Handler).deleteDevice},
 	}}

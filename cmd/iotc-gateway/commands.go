@@ -10,6 +10,7 @@ func commands() []*cobra.Command {
 		newEmulatorCommand(),
 		newCheckCommand(),
 		newUserCommand(),
+		newTokenCommand(),
 		newHealthcheckCommand(),
 		newBenchCommand(),
 		newVersionCommand(),
