@@ -341,7 +341,7 @@ func (b *Broker) RefreshUsers() {
 		if s.user == "" {
 			continue
 		}
-		id := b.identityOf(s.user)
+		id := b.opts.Users.IdentityOf(s.user)
 		s.identity.Store(id)
 		if s.link == nil {
 			continue
@@ -356,18 +356,6 @@ func (b *Broker) RefreshUsers() {
 	for _, l := range gone {
 		l.stop(reasonUserRemoved, CodeNotAuthorized)
 	}
-}
-
-// identityOf is the identity of a user name: from the users file, or the device of the name, which is what a certificate
-// gives.
-func (b *Broker) identityOf(name string) *Identity {
-	if name == "" {
-		return anonymous()
-	}
-	if u, ok := b.opts.Users.Lookup(name); ok {
-		return u.Identity()
-	}
-	return User{Name: name, Role: RoleDevice}.Identity()
 }
 
 // sent counts packets that did not go through the library.

@@ -295,7 +295,7 @@ func (b *Broker) loadSession(id string, value []byte) bool {
 	s := &session{id: cl.ID, user: st.User, away: time.Now(), expiry: min(time.Duration(st.Expiry)*time.Second, b.cfg.Limits.SessionExpiry)}
 	s.persistent.Store(true)
 	s.client.Store(cl)
-	s.identity.Store(b.identityOf(st.User))
+	s.identity.Store(b.opts.Users.IdentityOf(st.User))
 	s.rules.Store(b.rulesGen.Load() - 1) // its subscriptions are checked at each delivery until the client is back
 	b.sessions[s.id] = s
 	b.loaded.Store(cl, s)

@@ -129,3 +129,30 @@ func covers(pattern []level, filter []string, id *Identity) (bool, string) {
 	}
 	return len(filter) == len(pattern), device
 }
+
+// MatchTopic reports whether a topic filter matches a topic (MQTT 5 §4.7). Both are taken as valid; a share prefix is not looked
+// at.
+func MatchTopic(filter, topic string) bool {
+	if strings.HasPrefix(topic, "$") && filter[:1] != topic[:1] {
+		return false
+	}
+	for {
+		f, moreFilter, inFilter := strings.Cut(filter, "/")
+		if f == "#" {
+			return true
+		}
+		t, moreTopic, inTopic := strings.Cut(topic, "/")
+		if f != "+" && f != t {
+			return false
+		}
+		switch {
+		case !inFilter && !inTopic:
+			return true
+		case !inTopic:
+			return moreFilter == "#" // a/# matches a as well
+		case !inFilter:
+			return false
+		}
+		filter, topic = moreFilter, moreTopic
+	}
+}

@@ -278,6 +278,18 @@ func (u *Users) List() []User {
 	return list
 }
 
+// IdentityOf is the identity of a user name: from the users file, or the device of the name, which is what a certificate
+// gives. The empty name is an anonymous client's.
+func (u *Users) IdentityOf(name string) *Identity {
+	if name == "" {
+		return anonymous()
+	}
+	if user, ok := u.Lookup(name); ok {
+		return user.Identity()
+	}
+	return User{Name: name, Role: RoleDevice}.Identity()
+}
+
 // Lookup finds a user by name.
 func (u *Users) Lookup(name string) (User, bool) {
 	if u == nil {

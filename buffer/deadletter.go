@@ -212,7 +212,7 @@ func (s *Store) ExportDeadLetters(ctx context.Context, w io.Writer) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := enc.Encode(list[i].export()); err != nil {
+			if err := enc.Encode(list[i]); err != nil {
 				return fmt.Errorf("export dead letters: %w", err)
 			}
 			after = list[i].ID
@@ -241,6 +241,9 @@ type exported struct {
 	Value    json.RawMessage `json:"value,omitempty"`
 	Time     *time.Time      `json:"time,omitempty"`
 }
+
+// MarshalJSON writes the dead letter as a line of an export: binary payloads in base64, times in RFC 3339.
+func (l DeadLetter) MarshalJSON() ([]byte, error) { return json.Marshal(l.export()) }
 
 func (l *DeadLetter) export() exported {
 	e := exported{

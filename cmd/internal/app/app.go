@@ -22,6 +22,7 @@ import (
 	"iotc-gateway/buffer"
 	"iotc-gateway/buffer/clock"
 	"iotc-gateway/cmd/internal/console"
+	"iotc-gateway/cmd/internal/control"
 	"iotc-gateway/configs"
 	"iotc-gateway/mapping"
 )
@@ -74,6 +75,7 @@ type Gateway struct {
 	client   *central.Client // nil without an uplink
 	loop     *bridge.Loop    // nil without an uplink
 	console  *console.Server // nil when it is turned off
+	control  *control.Server
 	cleanup  cleanup
 }
 
@@ -95,7 +97,7 @@ func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
 			err = errors.Join(err, g.cleanup.run(g.log))
 		}
 	}()
-	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openBroker, g.openConsole}
+	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openUsers, g.openBroker, g.openConsole, g.openControl}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err
@@ -198,14 +200,9 @@ func (g *Gateway) uplinkChanged(st bridge.Status) {
 }
 
 func (g *Gateway) openBroker() error {
-	users, err := broker.OpenUsers(UsersFile(g.cfg.Gateway.DataDir))
-	if err != nil {
-		return err
-	}
-	g.users = users
 	b, err := broker.New(g.cfg.Broker, broker.Options{
 		Ingest:      g.ingest,
-		Users:       users,
+		Users:       g.users,
 		Store:       brokerStore{g.store.Space(spaceBroker)},
 		CheckDevice: g.checkDevice,
 		Scopes:      scopes(g.ingest.mapper.Load()),
@@ -227,7 +224,14 @@ func (g *Gateway) checkDevice(id string) error {
 }
 
 func (g *Gateway) mayPublish(id *broker.Identity, topic string) bool {
-	allowed, _ := g.broker.ACL().Decide(id, broker.ActionPublish, topic)
+	var rules *broker.ACL
+	if g.broker != nil {
+		rules = g.broker.ACL()
+	} else {
+		// A gateway that does not run has the rules all the same.
+		rules = broker.NewACL(scopes(g.ingest.mapper.Load()))
+	}
+	allowed, _ := rules.Decide(id, broker.ActionPublish, topic)
 	return allowed
 }
 
@@ -280,6 +284,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.console != nil {
 		group.Go(func() error { return g.console.Run(parts) })
 	}
+	group.Go(func() error { return g.control.Run(parts) })
 	group.Go(func() error { return g.watchUsers(parts) })
 	var uplinkDone sync.WaitGroup
 	if g.loop != nil {

@@ -24,6 +24,7 @@ const nativeTopics = "devices/"
 // Reasons of dead letters that are made here; the others are mapping's codes.
 const (
 	reasonForeignDevice = "foreign_device"
+	reasonUnstorable    = "unstorable"
 )
 
 // ingest takes publications from whoever has them, maps and stores them, and
@@ -55,6 +56,7 @@ type ingest struct {
 	keepUnmapped atomic.Bool
 	state        *mappingState
 	pressure     pressure
+	tap          tap
 	closed       atomic.Bool
 	counters     ingestCounters
 }
@@ -105,43 +107,27 @@ func (in *ingest) Ingest(p *broker.Publication) {
 	}
 	res, err := mapper.Map(pub, p.Received, in.state)
 	if err != nil {
+		in.tap.show(pub, mapper, nil, err)
 		in.unusable(p, err)
 		return
 	}
-	if device, ok := in.foreign(p, &res); !ok {
-		in.deadLetter(p, reasonForeignDevice, "the publisher may not write as device "+device, device)
+	if device, ok := foreign(p.Identity, &res); !ok {
+		foreign := foreignDevice(device)
+		in.tap.show(pub, mapper, nil, foreign)
+		in.deadLetter(p, foreign.Code, foreign.Message, device)
 		return
 	}
+	in.tap.show(pub, mapper, &res, nil)
 	in.take(p, pub, &res)
 }
 
 // take stores what the publication became and settles it after the sync.
 func (in *ingest) take(p *broker.Publication, pub *mapping.Publication, res *mapping.Result) {
 	batch := &buffer.Batch{}
-	if len(res.Records) > 0 {
-		batch.Records = make([]buffer.Record, 0, len(res.Records))
+	if err := in.fill(batch, res); err != nil {
+		in.deadLetter(p, err.Code, err.Message, err.Device)
+		return
 	}
-	for i := range res.Records {
-		r := &res.Records[i]
-		if err := in.checkDevice(r.Device); err != nil {
-			in.deadLetter(p, "bad_device", err.Error(), r.Device)
-			return
-		}
-		if r.Kind == mapping.KindProperty {
-			batch.Puts = append(batch.Puts, reportedProperty(r))
-			if in.owns(r.Device, r.Name) {
-				in.counters.Acknowledgements.Add(1)
-				continue
-			}
-		}
-		rec, err := stored(r)
-		if err != nil {
-			in.deadLetter(p, "unstorable", err.Error(), r.Device)
-			return
-		}
-		batch.Records = append(batch.Records, rec)
-	}
-	in.state.changes(batch, res.Changes)
 	in.counters.note(&res.Tally)
 	for _, m := range res.Publish {
 		in.answer(m)
@@ -188,7 +174,7 @@ func (in *ingest) append(p *broker.Publication, batch *buffer.Batch) {
 		case err == nil:
 		case !dead && (errors.Is(err, buffer.ErrTooLarge) || errors.Is(err, buffer.ErrInvalid)):
 			// It will never fit: refused, the client would send it for ever.
-			in.deadLetter(p, "unstorable", err.Error(), "")
+			in.deadLetter(p, reasonUnstorable, err.Error(), "")
 			return
 		default:
 			in.storeFailed(p, err)
@@ -259,8 +245,7 @@ func (in *ingest) refuse(p *broker.Publication, code byte, reason, message strin
 // foreign finds a device that the publisher may not write. Commands are for
 // operators, whatever rule made them: the broker has checked the device of a
 // trigger's topic, a route may take it from anywhere.
-func (in *ingest) foreign(p *broker.Publication, res *mapping.Result) (device string, ok bool) {
-	id := p.Identity
+func foreign(id *broker.Identity, res *mapping.Result) (device string, ok bool) {
 	if id == nil {
 		return "", true
 	}
@@ -280,6 +265,10 @@ func (in *ingest) foreign(p *broker.Publication, res *mapping.Result) (device st
 	}
 	device, found := res.Foreign(func(d string) bool { return id.MayWrite(d) || commanded[d] })
 	return device, !found
+}
+
+func foreignDevice(device string) *mapping.Error {
+	return &mapping.Error{Code: reasonForeignDevice, Message: "the publisher may not write as device " + device, Device: device}
 }
 
 func (c *ingestCounters) reason(r string) {

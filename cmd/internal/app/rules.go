@@ -25,6 +25,16 @@ func Compile(cfg *configs.Config) error {
 	return err
 }
 
+// Mapper makes the mapper of a configuration, to try it out. Every device has
+// the default template: which others have is known to a running gateway only.
+func Mapper(cfg *configs.Config) (*mapping.Mapper, error) {
+	r, err := compileRules(cfg, func(string) string { return cfg.Mapping.DefaultTemplate })
+	if err != nil {
+		return nil, err
+	}
+	return r.mapper, nil
+}
+
 // compileRules compiles templates, presets and routes. templateOf names a
 // device's template.
 func compileRules(cfg *configs.Config, templateOf func(device string) string) (*rules, error) {

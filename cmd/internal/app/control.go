@@ -1,0 +1,138 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iotc-gateway/bridge"
+	"iotc-gateway/broker"
+	"iotc-gateway/buffer"
+	"iotc-gateway/cmd/internal/control"
+	"iotc-gateway/configs"
+	"iotc-gateway/mapping"
+)
+
+// openControl binds the control socket.
+func (g *Gateway) openControl() error {
+	dir := g.cfg.Gateway.DataDir
+	server, err := control.Listen(dir, control.NewHandler(g.controls()), g.log.Named("control"))
+	if err != nil {
+		return err
+	}
+	g.control = server
+	g.cleanup.add("control socket", func(context.Context) error { return server.Close(dir) })
+	return nil
+}
+
+// controls are what the control socket of a running gateway may do.
+func (g *Gateway) controls() control.Options {
+	opts := g.storeControls()
+	opts.Reload = g.reloadFromSource
+	opts.Watch = g.watch
+	return opts
+}
+
+// storeControls are what needs the store and the mapping and no more.
+func (g *Gateway) storeControls() control.Options {
+	return control.Options{
+		DeadLetters: g.store,
+		Devices:     g.registry,
+		Retry:       g.retry,
+		Explain:     g.explain,
+		Log:         g.log.Named("audit"),
+	}
+}
+
+// watch shows publications with what became of them.
+func (g *Gateway) watch() (seen <-chan control.Seen, missed func() uint64, stop func()) {
+	in, missed, end := g.ingest.tap.watch()
+	out, done := make(chan control.Seen), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case t := <-in:
+				select {
+				case out <- control.Seen{Publication: t.Publication, Trial: t.Trial}:
+				case <-done:
+					return
+				}
+			}
+		}
+	}()
+	return out, missed, func() { end(); close(done) }
+}
+
+// retry puts what a dead letter holds back into the queue: a record that the
+// application refused as it is, a publication by the mapping of now.
+func (g *Gateway) retry(ctx context.Context, l *buffer.DeadLetter) error {
+	if l.Record != nil {
+		return g.store.RetryDeadLetter(ctx, l.ID)
+	}
+	if l.Topic == "" {
+		return fmt.Errorf("dead letter %d holds neither a record nor a publication", l.ID)
+	}
+	return g.ingest.remap(ctx, l, g.users.IdentityOf(l.User))
+}
+
+// explain tells what a publication would become, with the state that the
+// mapping has now and without changing it.
+func (g *Gateway) explain(pub *mapping.Publication) mapping.Trial {
+	now := pub.Received
+	if now.IsZero() {
+		now = time.Now()
+	}
+	if g.clock.Synced() {
+		pub.FutureBound = futureBound
+	}
+	return g.ingest.mapper.Load().Explain(pub, now, g.ingest.state)
+}
+
+// Stopped is the data directory of a gateway that does not run, opened to look
+// after it.
+type Stopped struct{ g *Gateway }
+
+// OpenStopped opens the store of a gateway that does not run. Nothing listens,
+// nothing is delivered. A data directory without a store is an error: there is
+// nothing to look after.
+func OpenStopped(cfg *configs.Config, log *zap.Logger) (_ *Stopped, err error) {
+	dir := StoreDir(cfg.Gateway.DataDir)
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("there is no store in %s: %w; name the gateway's configuration with --config", cfg.Gateway.DataDir, err)
+	}
+	g := &Gateway{cfg: cfg, log: log, notify: silent{}, started: time.Now()}
+	s := &Stopped{g}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	for _, step := range []func() error{g.openStore, g.openMapping, g.openUsers, g.openIdleRegistry} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// openIdleRegistry opens the registry of a gateway that calls nobody.
+func (g *Gateway) openIdleRegistry() (err error) {
+	g.registry, err = bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{Store: registryStore{g.store.Space(spaceRegistry)}})
+	return err
+}
+
+func (g *Gateway) openUsers() (err error) {
+	g.users, err = broker.OpenUsers(UsersFile(g.cfg.Gateway.DataDir))
+	return err
+}
+
+// Controls are what may be done while the gateway does not run.
+func (s *Stopped) Controls() control.Options { return s.g.storeControls() }
+
+// Close closes the store.
+func (s *Stopped) Close() error { return s.g.cleanup.run(s.g.log) }

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"iotc-gateway/cmd/internal/control"
+)
+
+func newReloadCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Let the running gateway read its configuration again",
+		Long: `reload puts routes, presets, templates, users and the uplink's token in force
+without losing anything, all of them or none. With none, the reason is printed
+here and everything goes on as before. The gateway reads the file that it was
+started with; --config only says which gateway is meant, by its data directory.`,
+		Example: "  iotc-gateway reload --config /etc/iotc-gateway/gateway.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withRunning(cmd, &flags, func(ctx context.Context, c *control.Client) error {
+				if err := c.Call(ctx, http.MethodPost, "/v1/reload", nil, nil); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), "reloaded")
+				return err
+			})
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
