@@ -12,12 +12,18 @@ import (
 	"iotc-gateway/mapping"
 )
 
-// constructors lists the families by the name that a user writes.
-func constructors() map[string]func(mapping.Preset) (mapping.Family, error) {
-	return map[string]func(mapping.Preset) (mapping.Family, error){
-		"chirpstack":    ChirpStack,
-		"homeassistant": HomeAssistant,
-		"sparkplug":     Sparkplug,
+// constructor makes a family of what a user wrote.
+type constructor func(mapping.Preset) (mapping.Family, error)
+
+// constructors lists the families by the name that a user writes. One name may
+// stand for several families: generations of one maker's devices that have
+// little more than the name in common.
+func constructors() map[string][]constructor {
+	return map[string][]constructor{
+		"chirpstack":    {ChirpStack},
+		"homeassistant": {HomeAssistant},
+		"shelly":        {ShellyGen2},
+		"sparkplug":     {Sparkplug},
 	}
 }
 
@@ -38,17 +44,19 @@ func Families(presets []mapping.Preset) ([]mapping.Family, error) {
 	var families []mapping.Family
 	var faults []error
 	for i, p := range presets {
-		build, ok := known[p.Name]
+		builders, ok := known[p.Name]
 		if !ok {
 			faults = append(faults, fmt.Errorf("mapping.presets[%d]: there is no preset %q; there are: %s", i, p.Name, strings.Join(Names(), ", ")))
 			continue
 		}
-		f, err := build(p)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("mapping.presets[%d]: %w", i, err))
-			continue
+		for _, build := range builders {
+			f, err := build(p)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("mapping.presets[%d]: %w", i, err))
+				break // another generation would say the same
+			}
+			families = append(families, f)
 		}
-		families = append(families, f)
 	}
 	return families, errors.Join(faults...)
 }
