@@ -83,7 +83,7 @@ func readMappingTests(path string) ([]mapping.Test, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return nil, usageError("%s: %w", path, err)
+		return nil, usageError("%s: %s", path, yamlFault(err))
 	}
 	if len(file.Tests) == 0 {
 		return nil, usageError("%s: there are no tests; a file has a list `tests` of {name, topic, payload, calls | error}", path)
@@ -94,4 +94,17 @@ func readMappingTests(path string) ([]mapping.Test, error) {
 		}
 	}
 	return file.Tests, nil
+}
+
+// yamlFault says what is wrong with a file without the names of our types.
+func yamlFault(err error) string {
+	faults, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err.Error()
+	}
+	lines := make([]string, len(faults.Errors))
+	for i, fault := range faults.Errors {
+		lines[i], _, _ = strings.Cut(fault, " in type ")
+	}
+	return strings.Join(lines, "; ")
 }
