@@ -30,16 +30,18 @@ type Pacer struct {
 	idle     atomic.Bool
 	accepted atomic.Int64
 	refused  atomic.Int64
+	wanted   atomic.Int64 // calls that wait in the foreground
 
-	mu      sync.Mutex
-	limiter *rate.Limiter
-	learnt  float64 // 0 while nothing was learnt
-	limit   float64 // what the server took when it last refused
-	resume  time.Time
-	period  time.Time
-	refusal time.Time // the last one
-	share   float64   // of refusals in the last second that had any
-	same    int       // how often in a row the share did not change
+	mu         sync.Mutex
+	limiter    *rate.Limiter
+	background *rate.Limiter // what the background may take while others wait
+	learnt     float64       // 0 while nothing was learnt
+	limit      float64       // what the server took when it last refused
+	resume     time.Time
+	period     time.Time
+	refusal    time.Time // the last one
+	share      float64   // of refusals in the last second that had any
+	same       int       // how often in a row the share did not change
 }
 
 const (
@@ -66,13 +68,22 @@ const (
 // NewPacer makes a pacer for the given number of calls a second; 0 is
 // unlimited.
 func NewPacer(perSecond float64) *Pacer {
-	p := &Pacer{configured: perSecond, limiter: rate.NewLimiter(rate.Inf, 1), period: time.Now()}
+	p := &Pacer{configured: perSecond, limiter: rate.NewLimiter(rate.Inf, 1), background: rate.NewLimiter(rate.Inf, 1), period: time.Now()}
 	p.apply(perSecond)
 	return p
 }
 
 // Wait blocks until the next call may be made, or ctx ends.
 func (p *Pacer) Wait(ctx context.Context) error {
+	if p.idle.Load() {
+		return nil
+	}
+	p.wanted.Add(1)
+	defer p.wanted.Add(-1)
+	return p.wait(ctx)
+}
+
+func (p *Pacer) wait(ctx context.Context) error {
 	for !p.idle.Load() {
 		p.mu.Lock()
 		pause := time.Until(p.resume)
@@ -224,8 +235,10 @@ func (p *Pacer) settleLocked() {
 func (p *Pacer) apply(perSecond float64) {
 	if perSecond <= 0 {
 		p.limiter.SetLimit(rate.Inf)
+		p.background.SetLimit(rate.Inf)
 		return
 	}
+	p.background.SetLimit(rate.Limit(perSecond * backgroundShare))
 	p.limiter.SetBurst(max(1, int(perSecond/10)))
 	p.limiter.SetLimit(rate.Limit(perSecond))
 }

@@ -1,15 +1,13 @@
 package bridge
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
@@ -42,10 +40,25 @@ type KnownDevice struct {
 	ID       string      `json:"id"`
 	State    DeviceState `json:"state"`
 	Template string      `json:"template,omitempty"`
-	// Disabled says that the application disabled the device.
-	Disabled bool      `json:"disabled,omitempty"`
+	// DisplayName, Simulated and Provisioned are as the application has them.
+	DisplayName string `json:"displayName,omitempty"`
+	Simulated   bool   `json:"simulated,omitempty"`
+	Provisioned bool   `json:"provisioned,omitempty"`
+	// Disabled says that the application disabled the device, DisabledHere that
+	// a person did so at the gateway.
+	Disabled     bool `json:"disabled,omitempty"`
+	DisabledHere bool `json:"disabledHere,omitempty"`
+	// Local says that the device was seen at this gateway, and is not only one
+	// of the application's.
+	Local bool `json:"local,omitempty"`
+	// LastSeen is when the device last published here or went away, zero if it
+	// never did. It is kept to the minute across restarts.
+	LastSeen time.Time `json:"lastSeen,omitzero"`
 	Changed  time.Time `json:"changed"`
 }
+
+// Enabled tells whether the device may connect and publish.
+func (d KnownDevice) Enabled() bool { return !d.Disabled && !d.DisabledHere }
 
 // ApplicationID tells one application from another behind the same address.
 type ApplicationID struct {
@@ -58,6 +71,8 @@ type ApplicationID struct {
 type RegistryStore interface {
 	LoadDevices(fn func(KnownDevice)) error
 	SaveDevice(d KnownDevice)
+	// DeleteDevice forgets a device, by its id in lower case.
+	DeleteDevice(id string)
 	LoadApplication() (ApplicationID, bool)
 	SaveApplication(id ApplicationID)
 }
@@ -71,6 +86,12 @@ type RegistryOptions struct {
 	// Template names the device template of a device that is created; "" is
 	// none. Nil is allowed.
 	Template func(device string) string
+	// OnChange is told of each change of a device's entry, with the entry
+	// before it, whose ID is empty for a new one. It is called without a lock
+	// and may call the registry. Nil is allowed.
+	OnChange func(before, after KnownDevice)
+	// Log may be nil.
+	Log *zap.Logger
 }
 
 // Registry knows which devices the application has, and creates the others
@@ -83,12 +104,17 @@ type Registry struct {
 	store    RegistryStore
 	template func(string) string
 	create   *rate.Limiter
+	onChange func(before, after KnownDevice)
+	log      *zap.Logger
 	flight   singleflight.Group
+	link     *linkGate
+	presence presence
+	sync     syncState
 
-	mu         sync.RWMutex
-	devices    map[string]KnownDevice // by lower-case id
-	registered int
-	app        ApplicationID
+	mu      sync.RWMutex
+	devices map[string]KnownDevice // by lower-case id
+	local   int                    // registered devices that were seen here
+	app     ApplicationID
 }
 
 const (
@@ -100,6 +126,7 @@ const (
 	reasonRefused  = "device_refused"
 	reasonDeleted  = "device_deleted"
 	reasonPending  = "device_pending"
+	reasonDisabled = "device_disabled"
 	reasonRationed = "create_rate"
 )
 
@@ -108,7 +135,13 @@ func NewRegistry(cfg RegistryConfig, opts RegistryOptions) (*Registry, error) {
 	r := &Registry{
 		cfg: cfg, service: opts.Service, pacer: opts.Pacer, store: opts.Store, template: opts.Template,
 		create:  rate.NewLimiter(rate.Limit(cfg.CreateRate), createBurst),
-		devices: make(map[string]KnownDevice),
+		devices: make(map[string]KnownDevice), link: newLinkGate(), onChange: opts.OnChange, log: opts.Log,
+	}
+	if r.onChange == nil {
+		r.onChange = func(KnownDevice, KnownDevice) {}
+	}
+	if r.log == nil {
+		r.log = zap.NewNop()
 	}
 	if cfg.CreateRate == 0 {
 		r.create.SetLimit(rate.Inf)
@@ -121,9 +154,8 @@ func NewRegistry(cfg RegistryConfig, opts RegistryOptions) (*Registry, error) {
 	}
 	err := r.store.LoadDevices(func(d KnownDevice) {
 		r.devices[strings.ToLower(d.ID)] = d
-		if d.State == DeviceRegistered {
-			r.registered++
-		}
+		r.countLocked(d, 1)
+		r.presence.restore(d)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the device registry: %w", err)
@@ -161,208 +193,26 @@ func (r *Registry) CheckID(id string) error {
 	return nil
 }
 
-// Approve lets a device be created that waits for it, or that was refused or
-// deleted.
-func (r *Registry) Approve(id string) error {
+// Check refuses what CheckID refuses, and a device that is disabled. The words
+// are for the device's maker and for logs.
+func (r *Registry) Check(id string) error {
 	d, ok := r.Device(id)
-	if !ok {
-		return fmt.Errorf("device %q has not been seen here", id)
-	}
-	if d.State != DeviceRegistered {
-		r.set(d.ID, DeviceApproved, d.Template)
+	switch {
+	case !ok:
+		return nil
+	case d.ID != id:
+		return fmt.Errorf("device id %q differs from the known device %q in case alone", id, d.ID)
+	case d.Disabled:
+		return &DisabledError{Device: d.ID, Where: "in the application"}
+	case d.DisabledHere:
+		return &DisabledError{Device: d.ID, Where: "at the gateway"}
 	}
 	return nil
 }
 
-// ensure makes sure that the application has the device before its first
-// record goes up.
-func (r *Registry) ensure(ctx context.Context, id string) Verdict {
-	if d, ok := r.Device(id); ok {
-		switch d.State {
-		case DeviceRegistered:
-			return Verdict{}
-		case DevicePending:
-			// Whoever creates it in the application approves it as well.
-			if wait := pendingWait - time.Since(d.Changed); wait > 0 {
-				return waiting(id, wait)
-			}
-		case DeviceDeleted, DeviceRefused:
-			if time.Since(d.Changed) < deletedRecheck {
-				return gone(d)
-			}
-		case DeviceApproved:
-		}
-	}
-	v, _, _ := r.flight.Do(strings.ToLower(id), func() (any, error) { return r.find(ctx, id), nil })
-	return v.(Verdict) //nolint:forcetypeassert // find returns nothing else
-}
+// DisabledError says that a device may not connect or publish.
+type DisabledError struct{ Device, Where string }
 
-// find looks the device up and creates it where the rules allow.
-func (r *Registry) find(ctx context.Context, id string) Verdict {
-	if err := r.pacer.Wait(ctx); err != nil {
-		return classify(&central.TransportError{Op: "wait for the rate limit", Err: err})
-	}
-	found, err := r.service.Device(ctx, id)
-	if err == nil {
-		r.rememberApplication(ctx)
-		r.set(id, DeviceRegistered, found.Template)
-		return Verdict{}
-	}
-	if central.StatusOf(err) != http.StatusNotFound {
-		return r.judge(err)
-	}
-	known, _ := r.Device(id)
-	switch {
-	case known.State == DeviceDeleted:
-		r.set(id, DeviceDeleted, known.Template)
-		return gone(known)
-	case known.State == DeviceApproved:
-	case r.cfg.Unknown == UnknownRefuse:
-		r.set(id, DeviceRefused, "")
-		return gone(KnownDevice{ID: id, State: DeviceRefused})
-	case r.cfg.Unknown == UnknownApprove:
-		r.set(id, DevicePending, "")
-		return waiting(id, pendingWait)
-	}
-	return r.register(ctx, id)
-}
-
-func (r *Registry) register(ctx context.Context, id string) Verdict {
-	r.mu.RLock()
-	full := r.registered >= r.cfg.MaxDevices
-	r.mu.RUnlock()
-	if full {
-		return Verdict{Action: Rejected, Reason: reasonNoRoom, Message: fmt.Sprintf("device %q would be more than bridge.registry.max_devices (%d)", id, r.cfg.MaxDevices)}
-	}
-	if !r.create.Allow() {
-		return hold(reasonRationed, createWait, "device %q waits for bridge.registry.create_rate", id)
-	}
-	if err := r.pacer.Wait(ctx); err != nil {
-		return classify(&central.TransportError{Op: "wait for the rate limit", Err: err})
-	}
-	template := r.template(id)
-	_, err := r.service.CreateDevice(ctx, id, central.DeviceCreate{DisplayName: id, Template: template}, "")
-	if err != nil && central.StatusOf(err) != http.StatusConflict {
-		return r.judge(err)
-	}
-	r.rememberApplication(ctx)
-	r.set(id, DeviceRegistered, template)
-	return Verdict{}
-}
-
-// missing is told that the application does not have a device that was
-// registered. It was deleted there, unless there is another application now.
-func (r *Registry) missing(ctx context.Context, id string) Verdict {
-	if v := r.checkApplication(ctx); v.Action != Accepted {
-		return v
-	}
-	d, ok := r.Device(id)
-	if ok && d.State == DeviceRegistered {
-		r.set(id, DeviceDeleted, d.Template)
-		d.State = DeviceDeleted
-		return gone(d)
-	}
-	return r.ensure(ctx, id)
-}
-
-// checkApplication forgets every registration when the address leads to
-// another application than before, such as a restored one.
-func (r *Registry) checkApplication(ctx context.Context) Verdict {
-	v, _, _ := r.flight.Do("\x00application", func() (any, error) {
-		app, err := r.service.Application(ctx)
-		if err != nil {
-			if e, ok := errors.AsType[*central.Error](err); ok && e.Status < 500 && e.Status != http.StatusUnauthorized && e.Status != http.StatusTooManyRequests {
-				// The application does not tell; then it counts as the same.
-				return Verdict{}, nil
-			}
-			return r.judge(err), nil
-		}
-		r.adopt(ApplicationID{app.ID, app.CreatedTime})
-		return Verdict{}, nil
-	})
-	return v.(Verdict) //nolint:forcetypeassert // the function returns nothing else
-}
-
-func (r *Registry) adopt(id ApplicationID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.app.ID == id.ID && r.app.Created.Equal(id.Created) {
-		return
-	}
-	if r.app != (ApplicationID{}) {
-		for key, d := range r.devices {
-			if d.State == DeviceRegistered || d.State == DeviceDeleted {
-				delete(r.devices, key)
-			}
-		}
-		r.registered = 0
-	}
-	r.app = id
-	if r.store != nil {
-		r.store.SaveApplication(id)
-	}
-}
-
-// rememberApplication notes, once, which application the devices belong to.
-func (r *Registry) rememberApplication(ctx context.Context) {
-	r.mu.RLock()
-	known := r.app != (ApplicationID{})
-	r.mu.RUnlock()
-	if !known {
-		r.checkApplication(ctx)
-	}
-}
-
-// judge classifies a failed call of the registry itself. A refusal there is
-// not the record's fault in the way of a bad body, but it will not pass.
-func (r *Registry) judge(err error) Verdict {
-	v := classify(err)
-	if v.Throttled {
-		r.pacer.Throttled(v.After)
-	}
-	switch v.Action {
-	case Split:
-		v.Action = Rejected
-	case PauseKind:
-		v.Action = PauseUplink
-		v.Message = "the token may not read or create devices: " + v.Message
-	default:
-	}
-	return v
-}
-
-func (r *Registry) set(id string, s DeviceState, template string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := strings.ToLower(id)
-	old := r.devices[key]
-	if old.State == DeviceRegistered {
-		r.registered--
-	}
-	if s == DeviceRegistered {
-		r.registered++
-	}
-	d := KnownDevice{ID: id, State: s, Template: template, Changed: time.Now()}
-	if old.ID != "" {
-		d.ID = old.ID
-	}
-	r.devices[key] = d
-	if r.store != nil {
-		r.store.SaveDevice(d)
-	}
-}
-
-func hold(reason string, after time.Duration, format string, args ...any) Verdict {
-	return Verdict{Action: Hold, Reason: reason, After: after, Message: fmt.Sprintf(format, args...)}
-}
-
-func waiting(id string, wait time.Duration) Verdict {
-	return hold(reasonPending, wait, "device %q waits to be approved: create it in the application", id)
-}
-
-func gone(d KnownDevice) Verdict {
-	if d.State == DeviceDeleted {
-		return Verdict{Action: Rejected, Reason: reasonDeleted, Status: http.StatusNotFound, Message: fmt.Sprintf("device %q was deleted in the application; its data goes up again once it is created there", d.ID)}
-	}
-	return Verdict{Action: Rejected, Reason: reasonRefused, Message: fmt.Sprintf("device %q is not in the application and bridge.registry.unknown is refuse", d.ID)}
+func (e *DisabledError) Error() string {
+	return fmt.Sprintf("device %q is disabled %s", e.Device, e.Where)
 }

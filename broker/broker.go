@@ -306,23 +306,6 @@ func (b *Broker) connectedLinks() []*link {
 	return list
 }
 
-// Disconnect ends a client's connection; an MQTT 5 client is told "administrative action". The words go to the log.
-func (b *Broker) Disconnect(client, why string) error {
-	b.mu.Lock()
-	s := b.sessions[client]
-	var l *link
-	if s != nil {
-		l = s.link
-	}
-	b.mu.Unlock()
-	if l == nil {
-		return fmt.Errorf("disconnect %q: %w", client, ErrNoClient)
-	}
-	b.noise.info("disconnecting a client", zap.String("client", client), zap.String("why", why))
-	l.stop(reasonAdministrative, CodeAdministrative)
-	return nil
-}
-
 // ACL gives the rules in force, for `acl test`.
 func (b *Broker) ACL() *ACL { return b.acl.Load() }
 

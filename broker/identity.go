@@ -45,6 +45,18 @@ func (id *Identity) MayWrite(device string) bool {
 	return id.covers(device)
 }
 
+// DeviceOf returns the device whose own connection a client with this identity is: the user's name, or for an anonymous client
+// its client identifier. It is "" for those who speak for several devices or for none.
+func (id *Identity) DeviceOf(client string) string {
+	switch {
+	case id == nil || id.Role != RoleDevice:
+		return ""
+	case id.Name == "":
+		return client
+	}
+	return id.Name
+}
+
 // covers reports whether the device is among the identity's, for reading as well.
 func (id *Identity) covers(device string) bool {
 	for _, p := range id.Devices {

@@ -285,6 +285,7 @@ func (l *link) info() ClientInfo {
 	}
 	if id := l.identity.Load(); id != nil {
 		c.User, c.Role = id.Name, id.Role
+		c.Device = id.DeviceOf(c.ID)
 	}
 	return c
 }

@@ -111,6 +111,7 @@ type ClientInfo struct {
 	ID            string    `json:"id"`
 	User          string    `json:"user"`
 	Role          Role      `json:"role"`
+	Device        string    `json:"device,omitempty"` // see Identity.DeviceOf
 	Remote        string    `json:"remote"`
 	Listener      string    `json:"listener"`
 	Protocol      byte      `json:"protocol"`

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -74,4 +75,17 @@ func (r *retained) usage() (n int, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.sizes), r.bytes
+}
+
+// Retained returns the payload of a topic's retained message.
+func (b *Broker) Retained(topic string) (payload []byte, ok bool) {
+	if !ValidTopic(topic) {
+		return nil, false
+	}
+	for _, pk := range b.server.Topics.Messages(topic) {
+		if pk.TopicName == topic {
+			return slices.Clone(pk.Payload), true
+		}
+	}
+	return nil, false
 }

@@ -71,6 +71,7 @@ type Gateway struct {
 	rules    atomic.Pointer[rules]
 	ingest   *ingest
 	registry *bridge.Registry
+	desired  *bridge.Properties
 	pacer    *bridge.Pacer
 	client   *central.Client // nil without an uplink
 	loop     *bridge.Loop    // nil without an uplink
@@ -132,7 +133,8 @@ func (g *Gateway) openMapping() error {
 		log:         throttled(g.log.Named("ingest")),
 		synced:      g.clock.Synced,
 		owns:        g.cloudOwns,
-		checkDevice: func(id string) error { return g.registry.CheckID(id) },
+		checkDevice: func(id string) error { return g.registry.Check(id) },
+		reported:    g.reported,
 		mayPublish:  g.mayPublish,
 		events:      g.event,
 		answer:      g.answer,
@@ -156,11 +158,15 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 	registry, err := bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{
 		Service: service, Pacer: g.pacer, Store: registryStore{g.store.Space(spaceRegistry)},
 		Template: func(string) string { return g.cfg.Mapping.DefaultTemplate },
+		OnChange: g.deviceChanged, Log: g.log.Named("registry"),
 	})
 	if err != nil {
 		return err
 	}
 	g.registry = registry
+	if err := g.openProperties(service); err != nil {
+		return err
+	}
 	if service == nil {
 		return nil
 	}
@@ -196,6 +202,8 @@ func (g *Gateway) uplinkChanged(st bridge.Status) {
 		}
 	default:
 	}
+	g.registry.LinkChanged(st)
+	g.desired.LinkChanged(st)
 	g.log.Info("uplink", zap.Stringer("state", st.State), zap.String("reason", st.Reason))
 }
 
@@ -206,6 +214,7 @@ func (g *Gateway) openBroker() error {
 		Store:       brokerStore{g.store.Space(spaceBroker)},
 		CheckDevice: g.checkDevice,
 		Scopes:      scopes(g.ingest.mapper.Load()),
+		Events:      broker.Events{Connected: g.connected, Disconnected: g.disconnected, Subscribed: g.subscribed},
 		Log:         g.log,
 	})
 	if err != nil {
@@ -220,7 +229,7 @@ func (g *Gateway) checkDevice(id string) error {
 	if err := mapping.ValidDeviceID(id); err != nil {
 		return err
 	}
-	return g.registry.CheckID(id)
+	return g.registry.Check(id)
 }
 
 func (g *Gateway) mayPublish(id *broker.Identity, topic string) bool {
@@ -286,6 +295,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return g.control.Run(parts) })
 	group.Go(func() error { return g.watchUsers(parts) })
+	group.Go(func() error { return g.registry.Run(uplink) })
+	g.restoreDesired()
+	group.Go(func() error { return g.desired.Run(uplink) })
 	var uplinkDone sync.WaitGroup
 	if g.loop != nil {
 		uplinkDone.Go(func() {
@@ -356,56 +368,6 @@ func (g *Gateway) announce() {
 		return
 	}
 	g.log.Info("uplink", zap.String("url", g.cfg.Central.URL))
-}
-
-// watchRoutes hands changes of the host's network to the uplink loop, which
-// then tries a dead link at once. Where nobody tells of them, probes find a
-// returning link as well, only later.
-func (g *Gateway) watchRoutes(ctx context.Context) error {
-	changes, err := bridge.WatchRoutes(ctx)
-	if err != nil {
-		g.log.Warn("changes of the network are not seen; a returning link is found by probes", zap.Error(err))
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changes:
-		}
-		select {
-		case g.routes <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// clockAwaited holds delivery back while gateway.clock is wait and nobody knows
-// what time it is. It reports false when ctx ended first.
-func (g *Gateway) clockAwaited(ctx context.Context) bool {
-	if g.cfg.Gateway.Clock != string(clock.Wait) {
-		return ctx.Err() == nil
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for !g.clock.Synced() {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// answer publishes a message of the gateway's own to the field.
-func (g *Gateway) answer(m mapping.Message) {
-	err := g.broker.PublishWith(broker.Message{
-		Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain,
-		ResponseTopic: m.ResponseTopic, CorrelationData: m.CorrelationData,
-	})
-	if err != nil {
-		g.log.Warn("publish to the field", zap.String("topic", m.Topic), zap.Error(err))
-	}
 }
 
 // ReloadToken reads the uplink's token again and lets a refused uplink try it

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,18 +26,20 @@ func (g *Gateway) event(pub *mapping.Publication, e mapping.Event, settle func(e
 	settle(nil)
 }
 
-// answerQuery tells a device the last known value of one of its properties. A
-// property that nobody knows gets no answer, nor does one that the cloud owns:
-// what the device itself reported of it is not what the cloud wants.
+// answerQuery tells a device the last known value of one of its properties:
+// the desired one where there is one, else what it reported itself. A property
+// that the cloud owns and has no value for gets no answer, for what the device
+// reported of it is not what the cloud wants.
 func (g *Gateway) answerQuery(q mapping.PropertyQuery) {
-	if g.cloudOwns(q.Device, q.Name) {
+	e, _ := g.desired.Get(q.Device, q.Name)
+	value, version := e.Desired, e.Version
+	if value == nil && !g.cloudOwns(q.Device, q.Name) {
+		value, _, _ = g.lastReported(q.Device, q.Name)
+	}
+	if value == nil {
 		return
 	}
-	value, ok := g.store.Space(spaceReported).Get(propertyKey(q.Device, q.Name))
-	if !ok {
-		return
-	}
-	res, err := g.ingest.mapper.Load().Answer(q, json.RawMessage(value), 0, time.Now(), g.ingest.state)
+	res, err := g.ingest.mapper.Load().Answer(q, value, version, time.Now(), g.ingest.state)
 	if err != nil {
 		g.log.Warn("answer a property query", zap.String("device", q.Device), zap.String("property", q.Name), zap.Error(err))
 		return

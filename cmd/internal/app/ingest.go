@@ -23,8 +23,9 @@ const nativeTopics = "devices/"
 
 // Reasons of dead letters that are made here; the others are mapping's codes.
 const (
-	reasonForeignDevice = "foreign_device"
-	reasonUnstorable    = "unstorable"
+	reasonForeignDevice  = "foreign_device"
+	reasonDisabledDevice = "device_disabled"
+	reasonUnstorable     = "unstorable"
 )
 
 // ingest takes publications from whoever has them, maps and stores them, and
@@ -38,6 +39,8 @@ type ingest struct {
 	// owns reports that the cloud owns the property, so a device's report is
 	// an acknowledgement and never sent up.
 	owns func(device, name string) bool
+	// reported is told of each report before it is stored.
+	reported func(r *mapping.Record)
 	// checkDevice refuses ids that the application would refuse or mix up.
 	checkDevice func(device string) error
 	// mayPublish asks the broker's access rules, for the topics that a
@@ -298,11 +301,4 @@ func publicationOf(p *broker.Publication) *mapping.Publication {
 		pub.Properties = append(pub.Properties, mapping.Property(u))
 	}
 	return pub
-}
-
-// propertyKey is where the last reported value of a property is kept.
-func propertyKey(device, name string) string { return strings.ToLower(device) + "/" + name }
-
-func reportedProperty(r *mapping.Record) buffer.KV {
-	return buffer.KV{Space: spaceReported, Key: propertyKey(r.Device, r.Name), Value: r.Value}
 }

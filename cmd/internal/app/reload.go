@@ -37,6 +37,7 @@ func (g *Gateway) Reload(cfg *configs.Config) error {
 	g.broker.SetScopes(scopes(next.mapper))
 	g.broker.RefreshUsers()
 	g.greet(next.mapper)
+	g.desired.Refresh()
 	g.log.Info("configuration reloaded", zap.Int("routes", len(cfg.Mapping.Routes)), zap.Int("presets", len(cfg.Mapping.Presets)))
 	return nil
 }

@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"iotc-gateway/bridge"
 	"iotc-gateway/broker"
 	"iotc-gateway/buffer"
 	"iotc-gateway/mapping"
@@ -71,10 +73,15 @@ func (in *ingest) fill(batch *buffer.Batch, res *mapping.Result) *mapping.Error 
 	for i := range res.Records {
 		r := &res.Records[i]
 		if err := in.checkDevice(r.Device); err != nil {
-			return &mapping.Error{Code: mapping.CodeBadDevice, Message: err.Error(), Device: r.Device}
+			code := mapping.CodeBadDevice
+			if _, disabled := errors.AsType[*bridge.DisabledError](err); disabled {
+				code = reasonDisabledDevice
+			}
+			return &mapping.Error{Code: code, Message: err.Error(), Device: r.Device}
 		}
 		if r.Kind == mapping.KindProperty {
 			batch.Puts = append(batch.Puts, reportedProperty(r))
+			in.reported(r)
 			if in.owns(r.Device, r.Name) {
 				in.counters.Acknowledgements.Add(1)
 				continue

@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"iotc-gateway/bridge"
 	"iotc-gateway/buffer"
@@ -14,6 +15,8 @@ const (
 	spaceBroker   = "broker"
 	spaceMapping  = "mapping"
 	spaceReported = "reported"
+	spaceDesired  = "desired"
+	spaceTriggers = "triggers"
 )
 
 // registryStore keeps the device registry in the store.
@@ -32,7 +35,9 @@ func (s registryStore) LoadDevices(fn func(bridge.KnownDevice)) error {
 	})
 }
 
-func (s registryStore) SaveDevice(d bridge.KnownDevice) { s.save("device/"+d.ID, d) }
+func (s registryStore) SaveDevice(d bridge.KnownDevice) { s.save("device/"+strings.ToLower(d.ID), d) }
+
+func (s registryStore) DeleteDevice(id string) { s.space.Delete("device/" + id) }
 
 func (s registryStore) LoadApplication() (id bridge.ApplicationID, ok bool) {
 	value, ok := s.space.Get(applicationKey)
