@@ -40,7 +40,7 @@ var referenceExamples = map[string]string{
 	"broker.listeners": `- {name: local, address: "127.0.0.1:1883"}
 - {name: field-tls, address: ":8883", tls: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem}}
 - {name: field-ws, address: ":8083", transport: websocket, origins: ["https://scada.example"]}`,
-	"mapping.presets": `[chirpstack, {name: sparkplug, prefix: plant-a}]`,
+	"mapping.presets": `[tasmota, shelly, {name: sparkplug, prefix: plant-a}]`,
 	"mapping.routes": `- match: "plant/{area}/{device}/temp"
   payload: number
   telemetry: {temperature: "payload * 0.1"}

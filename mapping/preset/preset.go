@@ -22,8 +22,9 @@ func constructors() map[string][]constructor {
 	return map[string][]constructor{
 		"chirpstack":    {ChirpStack},
 		"homeassistant": {HomeAssistant},
-		"shelly":        {ShellyGen2},
+		"shelly":        {ShellyGen1, ShellyGen2},
 		"sparkplug":     {Sparkplug},
+		"tasmota":       {Tasmota},
 	}
 }
 
