@@ -57,7 +57,7 @@ func (m *Mapper) emit(in *input, res *Result, rec Record, r *route) error {
 		rec.Historical = true
 	}
 	if m.template != nil {
-		if modelled, err := m.fit(res, &rec); err != nil || !modelled {
+		if modelled, err := m.fit(res, &rec, r == nil && rec.Origin != native); err != nil || !modelled {
 			return err
 		}
 	}
@@ -77,8 +77,9 @@ func (m *Mapper) emit(in *input, res *Result, rec Record, r *route) error {
 }
 
 // fit holds a record against its device's template. A property online that the template does not have is left out and counted:
-// availability is the gateway's own knowledge, and not a fault of the device.
-func (m *Mapper) fit(res *Result, rec *Record) (modelled bool, err error) {
+// availability is the gateway's own knowledge, and not a fault of the device. So is any other property that a family has found: it
+// tells all that the device says of itself, and nobody has written a template for a preset.
+func (m *Mapper) fit(res *Result, rec *Record, family bool) (modelled bool, err error) {
 	t := m.template(rec.Device)
 	if t == nil {
 		return true, nil
@@ -93,6 +94,10 @@ func (m *Mapper) fit(res *Result, rec *Record) (modelled bool, err error) {
 		value, err = t.Property(rec.Name, rec.Value)
 		if rec.Name == PropertyOnline && errors.Is(err, template.ErrUnknownName) {
 			res.Tally.NoOnline++
+			return false, nil
+		}
+		if family && errors.Is(err, template.ErrUnknownName) {
+			res.Tally.NoProperty++
 			return false, nil
 		}
 	case KindCommand:

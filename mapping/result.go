@@ -46,6 +46,7 @@ type Tally struct {
 	Implausible int // the device's time was not credible, the time of receipt was taken
 	Unmodelled  int // values that the device's template does not speak of, passed on
 	NoOnline    int // availability of a device whose template has no property online
+	NoProperty  int // properties that a family found and the device's template does not have
 	Repeated    int // a message that came before, by its own id
 	Unresolved  int // values that only an earlier message could explain, such as aliases before the BIRTH that defines them
 	Unsupported int // parts of a family's message that its preset does not know
@@ -61,6 +62,7 @@ func (t *Tally) Add(o Tally) {
 	t.Implausible += o.Implausible
 	t.Unmodelled += o.Unmodelled
 	t.NoOnline += o.NoOnline
+	t.NoProperty += o.NoProperty
 	t.Repeated += o.Repeated
 	t.Unresolved += o.Unresolved
 	t.Unsupported += o.Unsupported

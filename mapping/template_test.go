@@ -53,6 +53,9 @@ func TestTemplate(t *testing.T) {
 		{"devices/p1/commands/blnk/trigger", ``, `template: device p1: the template dtmi:com:example:plug;1 has no command "blnk" (did you mean "blink"?)`},
 		// Availability is the gateway's own knowledge: a template without it is no fault of the device.
 		{"lamp/p1/LWT", `Online`, ``},
+		// A family tells whatever a device says of itself, nobody wrote a template for that.
+		{"lamp/p1/state", `on`, ``},
+		{"lamp/free/state", `on`, `PATCH /devices/free/properties/state {"value":"on"}`},
 	} {
 		if got := calls(m, tt.topic, tt.payload); got != tt.want {
 			t.Errorf("%s %s: got\n%s\nwant\n%s", tt.topic, tt.payload, got, tt.want)

@@ -199,6 +199,7 @@ func (t Tally) lines() []string {
 		{t.Implausible, "times that cannot be; the time of receipt was taken"},
 		{t.Unmodelled, "values that the device template does not speak of; they were passed on"},
 		{t.NoOnline, "the property online, which the device template does not have"},
+		{t.NoProperty, "properties that the device template does not have; they were left out"},
 		{t.Repeated, "a message that came before"},
 		{t.Unresolved, "values that only an earlier message could explain"},
 		{t.Unsupported, "parts that the preset does not know"},

@@ -139,6 +139,7 @@ func (c collector) ingest(send sender) {
 		"drop_rule": n.tally.Dropped, "empty": n.tally.Empty, "unchanged": n.tally.Unchanged,
 		"too_soon": n.tally.TooSoon, "replayed": n.tally.Replayed, "implausible_time": n.tally.Implausible,
 		"repeated": n.tally.Repeated, "unresolved": n.tally.Unresolved, "unsupported": n.tally.Unsupported,
+		"no_online": n.tally.NoOnline, "no_property": n.tally.NoProperty,
 	} {
 		send.put(metricLeftOut, float64(count), reason)
 	}
