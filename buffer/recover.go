@@ -32,15 +32,22 @@ func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, 
 		return out, err
 	}
 	defer kv.close()
+	err = salvage(kv, &out, record, letter)
+	return out, err
+}
+
+// salvage reads everything that a database holds for people: records, those in blocks too, and dead letters. What
+// cannot be decoded is counted.
+func salvage(kv *engine, out *Salvage, record func(r Record) error, letter func(l DeadLetter) error) error {
 	names := map[uint32]string{}
-	err = kv.scan([]byte{keyDevice}, nil, func(k, v []byte) (bool, error) {
+	err := kv.scan([]byte{keyDevice}, nil, func(k, v []byte) (bool, error) {
 		if len(k) == 5 {
 			names[binary.BigEndian.Uint32(k[1:])] = string(v)
 		}
 		return true, nil
 	})
 	if err != nil {
-		return out, fmt.Errorf("recover devices: %w", err)
+		return fmt.Errorf("recover devices: %w", err)
 	}
 	give := func(c Class, dev uint32, seq uint64, v []byte) error {
 		r := Record{Seq: seq, Class: c, Device: names[dev]}
@@ -63,7 +70,7 @@ func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, 
 		return true, give(c, dev, seq, v)
 	})
 	if err != nil {
-		return out, fmt.Errorf("recover records: %w", err)
+		return fmt.Errorf("recover records: %w", err)
 	}
 	err = kv.scan([]byte{keyBlock}, nil, func(k, v []byte) (bool, error) {
 		if len(k) != 9 {
@@ -86,7 +93,7 @@ func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, 
 		return true, err
 	})
 	if err != nil {
-		return out, fmt.Errorf("recover blocks: %w", err)
+		return fmt.Errorf("recover blocks: %w", err)
 	}
 	err = kv.scan([]byte{keyDead}, nil, func(k, v []byte) (bool, error) {
 		l := DeadLetter{ID: binary.BigEndian.Uint64(k[1:])}
@@ -101,7 +108,7 @@ func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, 
 		return true, letter(l)
 	})
 	if err != nil {
-		return out, fmt.Errorf("recover dead letters: %w", err)
+		return fmt.Errorf("recover dead letters: %w", err)
 	}
-	return out, nil
+	return nil
 }

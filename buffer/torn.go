@@ -33,7 +33,11 @@ func tornBytes(dir string) (n int64) {
 
 // tornTail is how many bytes of a log, without its header, follow the last whole transaction, zeros at the end apart.
 func tornTail(b []byte) int64 {
-	whole := 0
+	return int64(len(bytes.TrimRight(b[wholeTransactions(b):], "\x00")))
+}
+
+// wholeTransactions is how many bytes of a log, without its header, hold whole transactions.
+func wholeTransactions(b []byte) (whole int) {
 	for at := 0; ; {
 		size, ends := logEntry(b[at:], castagnoli)
 		if size == 0 {
@@ -44,7 +48,7 @@ func tornTail(b []byte) int64 {
 			whole = at
 		}
 	}
-	return int64(len(bytes.TrimRight(b[whole:], "\x00")))
+	return whole
 }
 
 // logEntry reads one entry; its size is 0 when there is none, or no whole one.

@@ -1,0 +1,167 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Inspection is what Inspect found in a store that nobody has open.
+type Inspection struct {
+	Format      int
+	Records     [numClasses]int64 // indexed by Class
+	Bytes       [numClasses]int64
+	DeadLetters int64
+	Unreadable  int64 // values that could not be decoded
+	Torn        int64 // bytes of an unfinished write, which the next Open cuts off
+	DiskBytes   int64
+	SetAside    []string // databases that could not be opened once and were kept
+}
+
+// Inspect reads a whole store without changing a file of it, and without setting anything aside. The error is
+// fs.ErrNotExist where there is no store, ErrLocked while a gateway has it open, ErrNewerFormat, or says why the
+// database cannot be read; what was found until then stands beside it.
+func Inspect(dir string, log *zap.Logger) (Inspection, error) {
+	var out Inspection
+	if log == nil {
+		log = zap.NewNop()
+	}
+	unlock, err := lockReading(dir)
+	if err != nil {
+		return out, err
+	}
+	defer unlock()
+	if out.SetAside, err = SetAside(dir); err != nil {
+		return out, err
+	}
+	if err := out.readFormat(dir); err != nil {
+		return out, err
+	}
+	db := filepath.Join(dir, databaseDir)
+	if _, err := os.Stat(db); err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
+	out.Torn = tornBytes(db)
+	out.DiskBytes = (&Store{kv: &engine{opt: badgerOptions(db, false, log)}}).sizeOnDisk()
+	scratch, err := os.MkdirTemp("", "iotc-gateway-inspect-")
+	if err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	if err := mirror(db, scratch); err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
+	kv := &engine{opt: badgerOptions(scratch, false, log)}
+	kv.opt.ReadOnly = true
+	if err := kv.open(); err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
+	var found Salvage
+	err = salvage(kv, &found, func(r Record) error {
+		out.Records[r.Class]++
+		out.Bytes[r.Class] += r.size()
+		return nil
+	}, func(DeadLetter) error { out.DeadLetters++; return nil })
+	out.Unreadable = int64(found.Unreadable)
+	return out, errors.Join(err, kv.close())
+}
+
+// mirror lays out a database so that Badger opens it for reading alone: links to the tables, which are most of it, and
+// copies of the logs without what an open would cut off, for which a reader would otherwise be refused.
+func mirror(db, scratch string) error {
+	entries, err := os.ReadDir(db)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(db, e.Name()), filepath.Join(scratch, e.Name())
+		switch filepath.Ext(e.Name()) {
+		case ".mem":
+			var b []byte
+			if b, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, b[:logEnd(b)], 0o600)
+			}
+		case ".sst", ".vlog":
+			if from, err = filepath.Abs(from); err == nil {
+				err = os.Symlink(from, to)
+			}
+		default:
+			if e.Name() == "LOCK" || !e.Type().IsRegular() {
+				continue
+			}
+			var b []byte
+			if b, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, b, 0o600)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logEnd is where the last whole transaction of a log ends.
+func logEnd(b []byte) int {
+	if len(b) <= logHeader {
+		return len(b)
+	}
+	return logHeader + wholeTransactions(b[logHeader:])
+}
+
+func (i *Inspection) readFormat(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, formatFile))
+	if err != nil {
+		return fmt.Errorf("inspect store: %w", err)
+	}
+	i.Format, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("inspect store: %s: %w", formatFile, err)
+	case i.Format > formatVersion:
+		return fmt.Errorf("%w: %s has format %d, this program knows up to %d", ErrNewerFormat, dir, i.Format, formatVersion)
+	}
+	return nil
+}
+
+// SetAside lists the databases in a store's directory that could not be opened and were kept, oldest first.
+func SetAside(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list set-aside stores: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), asidePrefix) {
+			out = append(out, filepath.Join(dir, e.Name()))
+		}
+	}
+	return out, nil
+}
+
+// lockReading keeps a gateway from opening the store meanwhile. It leaves the lock file as it is: what a reader who is
+// root made there would be out of the gateway's reach.
+func lockReading(dir string) (unlock func(), err error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock store: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		_ = f.Close() // it was only read
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
+		}
+		return nil, fmt.Errorf("lock store: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
+}
