@@ -165,3 +165,12 @@ func lockReading(dir string) (unlock func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil
 }
+
+// InUse reports whether a process has the store in a directory open.
+func InUse(dir string) bool {
+	unlock, err := lockReading(dir)
+	if err == nil {
+		unlock()
+	}
+	return errors.Is(err, ErrLocked)
+}

@@ -17,6 +17,7 @@ func commands() []*cobra.Command {
 		newTokenCommand(),
 		newReloadCommand(),
 		newHealthcheckCommand(),
+		newDoctorCommand(),
 		newBenchCommand(),
 		newVersionCommand(),
 	}
