@@ -64,7 +64,7 @@ func (e *examination) checkDisk(context.Context) {
 	default:
 		e.ok(check, "%s free at %s", mib(free), dir)
 	}
-	kind := int64(uint32(st.Type)) //nolint:unconvert // 32 bits wide on some systems
+	kind := int64(uint32(st.Type))
 	if name, bad := volatile[kind]; bad {
 		e.warn(check, fmt.Sprintf("%s is on %s: what is stored does not survive a power failure", dir, name), "set gateway.data_dir to a directory on a disk")
 	}

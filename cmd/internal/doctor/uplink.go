@@ -158,7 +158,7 @@ func (e *examination) adviseTLS(err error) string {
 func (e *examination) checkToken(ctx context.Context, transport *http.Transport) {
 	const check = "token"
 	cfg := e.Config.Central
-	source := central.TokenSource(nil)
+	var source central.TokenSource
 	switch {
 	case strings.Contains(cfg.TokenFile, "$"):
 		return // told by the check of the configuration
