@@ -25,6 +25,7 @@ func constructors() map[string][]constructor {
 		"shelly":        {ShellyGen1, ShellyGen2},
 		"sparkplug":     {Sparkplug},
 		"tasmota":       {Tasmota},
+		"zigbee2mqtt":   {Zigbee2MQTT},
 	}
 }
 

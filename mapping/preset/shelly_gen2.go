@@ -99,6 +99,7 @@ type shelly2Message struct {
 	base   string // topic prefix
 	device string
 	res    mapping.Result
+	said   *reported
 
 	at        time.Time // of the device, zero: none
 	telemetry map[string]any
@@ -124,14 +125,19 @@ func (f *shelly2Family) Map(c *mapping.Call) (mapping.Result, error) {
 		call: c, base: base, telemetry: map[string]any{},
 		device: strings.ReplaceAll(strings.TrimPrefix(base, f.prefix), "/", ":"),
 	}
+	m.said = newReported(c.State, m.device, c.Now)
 	m.res.Addresses = []mapping.Address{{Device: m.device, Data: []byte(base)}}
-	if err := m.read(kind); err != nil {
-		if e, ok := err.(*mapping.Error); ok { //nolint:errorlint // made by this file alone, never wrapped
-			e.Device = m.device
-		}
+	err := m.read(kind)
+	if err == nil {
+		err = m.tell()
+	}
+	if err == nil {
+		err = m.said.keep(&m.res)
+	}
+	if err != nil {
 		return mapping.Result{}, err
 	}
-	return m.res, m.tell()
+	return m.res, nil
 }
 
 func (m *shelly2Message) read(kind int) error {
@@ -180,7 +186,7 @@ func (m *shelly2Message) claim() {
 		m.res.Claims = append(m.res.Claims, mapping.Claim{Topic: m.base + end, Data: []byte(m.base)})
 	}
 	m.res.Changes = append(m.res.Changes, mapping.Change{Key: key, Value: []byte{'1'}})
-	m.property(mapping.PropertyOnline, true)
+	m.said.online(&m.res, true)
 	m.ask()
 }
 
@@ -188,12 +194,12 @@ func (m *shelly2Message) online() error {
 	switch word := strings.TrimSpace(string(m.call.Pub.Payload)); word {
 	case "": // the retained word is taken back
 	case "true":
-		m.property(mapping.PropertyOnline, true)
+		m.said.online(&m.res, true)
 		if !m.call.Pub.Replayed {
 			m.ask()
 		}
 	case "false":
-		m.property(mapping.PropertyOnline, false)
+		m.said.online(&m.res, false)
 	default:
 		return undecodable("%.40q is neither true nor false", word)
 	}
@@ -304,32 +310,26 @@ func (m *shelly2Message) reply(frame map[string]any) error {
 		}
 		m.status(result)
 	default:
-		m.answer(id, frame)
+		return m.answer(id, frame)
 	}
 	return nil
 }
 
 // answer completes the command that the answer is for.
-func (m *shelly2Message) answer(id string, frame map[string]any) {
-	key := shelly2Waiting(m.device)
-	list := waitingList(m.call.State, key, m.call.Now)
-	at := slices.IndexFunc(list, func(w waiting) bool { return slices.Contains(w.For, id) })
-	if at < 0 {
-		return // somebody else's request, or one of ours that nobody waits for
+func (m *shelly2Message) answer(id string, frame map[string]any) error {
+	status, outcome := mapping.StatusCompleted, frame["result"]
+	if failed := frame["error"]; failed != nil {
+		status, outcome = mapping.StatusFailed, failed
 	}
-	done := mapping.CommandResponse{Device: m.device, Name: list[at].Name, ID: list[at].ID, Status: mapping.StatusCompleted}
-	result, failed := frame["result"], frame["error"]
-	if failed != nil {
-		done.Status, result = mapping.StatusFailed, failed
+	var result json.RawMessage
+	if outcome != nil {
+		var err error
+		if result, err = mapping.Encode(outcome); err != nil {
+			return undecodable("no Shelly answer: %v", err)
+		}
 	}
-	if result != nil {
-		done.Result, _ = mapping.Encode(result) // what was read from JSON has a JSON form
-	}
-	m.res.Events = append(m.res.Events, done)
-	m.res.Changes = append(m.res.Changes, keepWaiting(key, slices.Delete(list, at, at+1)))
+	return answered(&m.res, m.call.State, m.device, m.call.Now, status, result, func(w pending) bool { return string(w.Want) == id })
 }
-
-func shelly2Waiting(device string) string { return "w/" + device }
 
 // info takes what a device says of itself.
 func (m *shelly2Message) info(info map[string]any) {
@@ -350,7 +350,11 @@ func (m *shelly2Message) tell() error {
 		return err
 	}
 	m.telemetry = map[string]any{}
-	m.record(mapping.Record{Kind: mapping.KindTelemetry, Value: body})
+	r := mapping.Record{Kind: mapping.KindTelemetry, Device: m.device, Value: body}
+	if !m.at.IsZero() {
+		r.Time, r.TimeFrom = m.at, mapping.Payload
+	}
+	m.res.Records = append(m.res.Records, r)
 	return nil
 }
 
@@ -360,15 +364,7 @@ func (m *shelly2Message) property(name string, v any) {
 		m.res.Tally.Unsupported++
 		return
 	}
-	m.record(mapping.Record{Kind: mapping.KindProperty, Name: name, Value: body})
-}
-
-func (m *shelly2Message) record(r mapping.Record) {
-	r.Device = m.device
-	if !m.at.IsZero() {
-		r.Time, r.TimeFrom = m.at, mapping.Payload
-	}
-	m.res.Records = append(m.res.Records, r)
+	m.said.tell(&m.res, name, body, m.at)
 }
 
 // undecodable is the error of a payload that is not what it should be.

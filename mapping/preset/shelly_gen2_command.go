@@ -27,11 +27,11 @@ func (f *shelly2Family) Command(c *mapping.CommandCall) (mapping.Result, error) 
 	if err != nil {
 		return mapping.Result{}, err
 	}
-	w := waiting{Name: c.Name, ID: c.ID, For: []string{fmt.Sprint(number)}}
-	return mapping.Result{
-		Publish: []mapping.Message{message},
-		Changes: []mapping.Change{await(c.State, shelly2Waiting(c.Device), w, c.Now)},
-	}, nil
+	res := mapping.Result{Publish: []mapping.Message{message}}
+	if err := awaitAnswer(&res, c, json.RawMessage(fmt.Sprint(number))); err != nil {
+		return mapping.Result{}, err
+	}
+	return res, nil
 }
 
 // Desired sets a value.

@@ -56,7 +56,7 @@ func TestShellyGen2Notifications(t *testing.T) {
 	s.publish(plug+"/status/switch:0", `{"id":0,"output":false,"apower":0.0,"temperature":{"tC":42.5,"tF":108.5}}`,
 		`property `+plug+` switch0_output false`, `telemetry `+plug+` {"switch0_apower":0,"switch0_temperature_tC":42.5,"switch0_temperature_tF":108.5}`)
 	s.publish(plug+"/announce", `{"id":"`+plug+`","mac":"A8032ABE54DC","model":"SNSW-001P16EU","gen":2,"fw_id":"x","ver":"1.4.4","app":"Plus1PM"}`,
-		`property `+plug+` mac "A8032ABE54DC"`, `property `+plug+` model "SNSW-001P16EU"`, `property `+plug+` firmware "1.4.4"`)
+		`property `+plug+` model "SNSW-001P16EU"`, `property `+plug+` firmware "1.4.4"`, `unchanged 1`)
 }
 
 func TestShellyGen2OnlineAsksForStatus(t *testing.T) {
