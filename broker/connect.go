@@ -136,7 +136,7 @@ func (l *link) authenticate(pk packets.Packet) (*Identity, refusal, bool) {
 	}
 	if !pk.Connect.UsernameFlag && !pk.Connect.PasswordFlag {
 		if l.anonymousAllowed() {
-			return anonymous(), refusal{}, true
+			return Anonymous(), refusal{}, true
 		}
 		return nil, refusal{reasonAnonymous, CodeNotAuthorized, 5, "credentials are needed"}, false
 	}

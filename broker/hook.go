@@ -225,7 +225,7 @@ func (l *link) maySubscribe(filter string, known int, existed bool) (byte, reaso
 	limits := &l.b.cfg.Limits
 	inner, ok := unshare(filter)
 	switch {
-	case !ok || !ValidFilter(inner) || len(filter) > limits.MaxTopicBytes || strings.Count(filter, "/") >= limits.MaxTopicLevels:
+	case !ok || !ValidFilter(inner) || !limits.TopicFits(filter):
 		return packets.ErrTopicFilterInvalid.Code, reasonSubscribeFilter
 	case !existed && known >= limits.MaxSubscriptions:
 		return CodeQuotaExceeded, reasonSubscribeLimit

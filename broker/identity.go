@@ -31,9 +31,9 @@ type Identity struct {
 	Topics  []string // further topic filters it may publish and subscribe; `{device}` stands for its devices
 }
 
-// anonymous is the identity of a client that showed no credentials where that is allowed: every device, every topic that is
+// Anonymous is the identity of a client that showed no credentials where that is allowed: every device, every topic that is
 // not the gateway's own, and no operator.
-func anonymous() *Identity {
+func Anonymous() *Identity {
 	return &Identity{Role: RoleDevice, Devices: []string{"*"}, Topics: []string{"#"}}
 }
 

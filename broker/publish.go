@@ -38,7 +38,7 @@ func (l *link) mayPublish(topic string) (code byte, r reason, text string) {
 	if !ValidTopic(topic) {
 		return CodeTopicInvalid, reasonPublishTopic, "not a valid topic"
 	}
-	if len(topic) > limits.MaxTopicBytes || strings.Count(topic, "/") >= limits.MaxTopicLevels {
+	if !limits.TopicFits(topic) {
 		return CodeTopicInvalid, reasonPublishTopic, "the topic is too long or too deep"
 	}
 	gen := l.b.rulesGen.Load()

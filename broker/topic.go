@@ -30,6 +30,11 @@ func ValidFilter(s string) bool {
 	return true
 }
 
+// TopicFits reports whether a topic or filter is within the limits of length and depth.
+func (l Limits) TopicFits(topic string) bool {
+	return len(topic) <= l.MaxTopicBytes && strings.Count(topic, "/") < l.MaxTopicLevels
+}
+
 // unshare takes the filter out of `$share/group/filter` (MQTT 5 §4.8.2). The library under us compares the prefix without
 // regard to case, so this does too: `$SHARE/g/#` must not slip past the rules.
 func unshare(filter string) (string, bool) {

@@ -282,7 +282,7 @@ func (u *Users) List() []User {
 // gives. The empty name is an anonymous client's.
 func (u *Users) IdentityOf(name string) *Identity {
 	if name == "" {
-		return anonymous()
+		return Anonymous()
 	}
 	if user, ok := u.Lookup(name); ok {
 		return user.Identity()

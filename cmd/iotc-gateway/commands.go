@@ -16,6 +16,8 @@ func commands() []*cobra.Command {
 		newUserCommand(),
 		newTokenCommand(),
 		newReloadCommand(),
+		newACLCommand(),
+		newCertCommand(),
 		newHealthcheckCommand(),
 		newDoctorCommand(),
 		newBenchCommand(),

@@ -213,7 +213,7 @@ func (g *Gateway) openBroker() error {
 		Users:       g.users,
 		Store:       brokerStore{g.store.Space(spaceBroker)},
 		CheckDevice: g.checkDevice,
-		Scopes:      scopes(g.ingest.mapper.Load()),
+		Scopes:      scopes(g.ingest.mapper.Load(), g.cfg.Mapping.Routes),
 		Events:      broker.Events{Connected: g.connected, Disconnected: g.disconnected, Subscribed: g.subscribed},
 		Log:         g.log,
 	})
@@ -238,7 +238,7 @@ func (g *Gateway) mayPublish(id *broker.Identity, topic string) bool {
 		rules = g.broker.ACL()
 	} else {
 		// A gateway that does not run has the rules all the same.
-		rules = broker.NewACL(scopes(g.ingest.mapper.Load()))
+		rules = broker.NewACL(scopes(g.ingest.mapper.Load(), g.cfg.Mapping.Routes))
 	}
 	allowed, _ := rules.Decide(id, broker.ActionPublish, topic)
 	return allowed

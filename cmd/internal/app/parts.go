@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/tls"
 	"fmt"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -14,13 +15,39 @@ import (
 	"iotc-gateway/mapping"
 )
 
-// scopes are the topics that presets open to devices.
-func scopes(m *mapping.Mapper) []broker.Scope {
+// scopes are the topics that presets and routes open to devices.
+func scopes(m *mapping.Mapper, routes []mapping.Route) []broker.Scope {
 	var out []broker.Scope
 	for _, s := range m.Scopes() {
 		out = append(out, broker.Scope{Name: "preset", Pattern: s.Pattern, Publish: s.Publish, Subscribe: s.Subscribe})
 	}
+	for _, r := range routes {
+		if pattern, ok := routeScope(r); ok {
+			out = append(out, broker.Scope{Name: "route", Pattern: pattern, Publish: true})
+		}
+	}
 	return out
+}
+
+// routeScope is the topics on which a device may publish because a route takes
+// them: those in which the topic itself names the device. Where the device
+// comes from elsewhere, the topic says nothing about whose it is, and whoever
+// publishes there needs topics of its own (user add --topics).
+func routeScope(r mapping.Route) (pattern string, ok bool) {
+	if r.Drop || r.Device != "" || !strings.Contains(r.Match, "{device}") {
+		return "", false
+	}
+	levels := strings.Split(r.Match, "/")
+	for i, level := range levels {
+		switch {
+		case !strings.HasSuffix(level, "...}"):
+		case i == len(levels)-1:
+			levels[i] = "#"
+		default:
+			return "", false // any number of levels in front: no pattern of the broker's says that
+		}
+	}
+	return strings.Join(levels, "/"), true
 }
 
 // brokerStore keeps the broker's sessions and retained messages.

@@ -34,7 +34,7 @@ func (g *Gateway) Reload(cfg *configs.Config) error {
 	g.farewell(old.mapper)
 	g.rules.Store(next)
 	g.ingest.use(next.mapper, cfg.Mapping)
-	g.broker.SetScopes(scopes(next.mapper))
+	g.broker.SetScopes(scopes(next.mapper, cfg.Mapping.Routes))
 	g.broker.RefreshUsers()
 	g.greet(next.mapper)
 	g.desired.Refresh()
