@@ -139,12 +139,12 @@ func TestLimitSubscriptions(t *testing.T) {
 func TestLimitPublishRate(t *testing.T) {
 	t.Parallel()
 	versions(t, func(t *testing.T, version byte) {
-		b := setup(t, withLimits(func(l *broker.Limits) { l.PublishRate, l.MaxBackPressure = 20, 60*time.Millisecond }))
+		b := setup(t, withLimits(func(l *broker.Limits) { l.PublishRate, l.MaxBackPressure = 0.5, 3*time.Second }))
 		c := b.client(t, version, "c")
-		for id := uint16(1); id <= 21; id++ { // the burst, and one that is slowed down
+		for id := uint16(1); id <= 2; id++ { // the burst, and one that is slowed down
 			c.publishAck(telemetry, "1", id)
 		}
-		if s := b.Stats(); s.BackPressure <= 0 || s.BackPressure > 1 {
+		if s := b.Stats(); s.BackPressure <= 0 || s.BackPressure > 2 {
 			t.Fatalf("slowed down by %v s", s.BackPressure)
 		}
 		b.reason(t, "publish_rate", 0)
