@@ -145,7 +145,7 @@ func (o Outputs) MarshalJSON() ([]byte, error) {
 
 // Preset names a device family. Written as a word, or as {name, prefix} for devices under another prefix than the usual one.
 type Preset struct {
-	Name   string `yaml:"name" doc:"The family: chirpstack, homeassistant, shelly, sparkplug or tasmota."`
+	Name   string `yaml:"name" doc:"The family: chirpstack, esphome, homeassistant, shelly, sparkplug or tasmota."`
 	Prefix string `yaml:"prefix" doc:"The prefix of its topics, where it is not the family's usual one."`
 }
 

@@ -1,6 +1,9 @@
 package preset
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // modelName makes a name that a device template can have (DTDL v2 §"name": letters, digits and underscores, a letter first and no
 // underscore last). Templates name values, so a name that none can hold would be of little use.
@@ -29,4 +32,12 @@ func modelName(parts ...string) string {
 		return "v" + name
 	}
 	return name
+}
+
+// bareNumber reads a payload that is a JSON number and nothing else; it keeps its text.
+func bareNumber(text string) (json.RawMessage, bool) {
+	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') || !json.Valid([]byte(text)) {
+		return nil, false
+	}
+	return json.RawMessage(text), true
 }

@@ -21,6 +21,7 @@ type constructor func(mapping.Preset) (mapping.Family, error)
 func constructors() map[string][]constructor {
 	return map[string][]constructor{
 		"chirpstack":    {ChirpStack},
+		"esphome":       {ESPHome},
 		"homeassistant": {HomeAssistant},
 		"shelly":        {ShellyGen1, ShellyGen2},
 		"sparkplug":     {Sparkplug},

@@ -192,19 +192,11 @@ func shellyBoolean(text string) (yes, ok bool) {
 	return false, false
 }
 
-// shellyNumber reads a bare number.
-func shellyNumber(text string) (json.RawMessage, bool) {
-	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') || !json.Valid([]byte(text)) {
-		return nil, false
-	}
-	return json.RawMessage(text), true
-}
-
 // telemetry is one bare value.
 func (m *shellyMessage) telemetry(name string) error {
 	group, _, _ := strings.Cut(m.topic, "/")
 	var value any = m.text
-	number, isNumber := shellyNumber(m.text)
+	number, isNumber := bareNumber(m.text)
 	yes, isBoolean := shellyBoolean(m.text)
 	switch {
 	case isBoolean && (!isNumber || slices.Contains([]string{"input", "longpush", "ext_switch", "overtemperature", "overpower", "overload", "loaderror"}, group)):

@@ -209,7 +209,7 @@ func (f *shellyGen1Family) set(device, name string, value json.RawMessage) (mapp
 		return mapping.Message{Topic: topic + "/command", Payload: []byte(word)}, boolean(on), nil
 	}
 	position := -1.0
-	if number, ok := shellyNumber(word); ok {
+	if number, ok := bareNumber(word); ok {
 		if f, err := strconv.ParseFloat(string(number), 64); err == nil {
 			position = f
 		}
