@@ -23,6 +23,7 @@ func constructors() map[string][]constructor {
 		"chirpstack":    {ChirpStack},
 		"esphome":       {ESPHome},
 		"homeassistant": {HomeAssistant},
+		"homie":         {Homie},
 		"shelly":        {ShellyGen1, ShellyGen2},
 		"sparkplug":     {Sparkplug},
 		"tasmota":       {Tasmota},
