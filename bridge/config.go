@@ -16,6 +16,8 @@ type Config struct {
 	Registry          RegistryConfig `yaml:"registry"`
 	Properties        PropertyConfig `yaml:"properties"`
 	Commands          CommandConfig  `yaml:"commands"`
+
+	DeviceCommands DeviceCommandConfig `yaml:"device_commands"`
 }
 
 // RegistryConfig says what happens when a device is seen for the first time.
@@ -63,11 +65,14 @@ func DefaultConfig() Config {
 		Registry:          RegistryConfig{Unknown: UnknownCreate, MaxDevices: 2000, CreateRate: 1, SyncInterval: 15 * time.Minute},
 		Properties:        PropertyConfig{PollInterval: 30 * time.Second},
 		Commands:          CommandConfig{Offline: OfflineWait, StatusTimeout: time.Hour},
+
+		DeviceCommands: defaultDeviceCommands(),
 	}
 }
 
 // Validate reports every fault with its path below the bridge section.
 func (c Config) Validate(report func(path, message string)) {
+	c.DeviceCommands.validate(report)
 	within := func(path string, v, low, high int) {
 		if v < low || v > high {
 			report(path, fmt.Sprintf("must be between %d and %d, got %d", low, high, v))

@@ -109,11 +109,17 @@ type DeviceList struct {
 
 // The statuses a command goes through. The reference knows Pending and Completed.
 const (
-	StatusPending   = "Pending"
+	StatusPending = "Pending"
+	// StatusDelivered means that the device was given the command and has not answered yet.
+	StatusDelivered = "Delivered"
 	StatusCompleted = "Completed"
 	StatusFailed    = "Failed"
 	// StatusUnknown means that the command was handed over and the answer was lost: it may or may not run.
 	StatusUnknown = "Unknown"
+	// StatusTimedOut means that the device was given the command and did not answer in time: it may or may not have run.
+	StatusTimedOut = "TimedOut"
+	// StatusExpired means that the device was away for so long that it was never given the command.
+	StatusExpired = "Expired"
 )
 
 // Command is the state of a triggered command.
@@ -127,7 +133,11 @@ type Command struct {
 
 // Final tells whether the command's status will not change any more.
 func (c Command) Final() bool {
-	return c.Status == StatusCompleted || c.Status == StatusFailed
+	switch c.Status {
+	case StatusCompleted, StatusFailed, StatusTimedOut, StatusExpired:
+		return true
+	}
+	return false
 }
 
 // Property is the value of a property and when it was last reported.
