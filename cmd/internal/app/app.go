@@ -21,8 +21,10 @@ import (
 	"iotc-gateway/broker"
 	"iotc-gateway/buffer"
 	"iotc-gateway/buffer/clock"
+	"iotc-gateway/cmd/internal/access"
 	"iotc-gateway/cmd/internal/console"
 	"iotc-gateway/cmd/internal/control"
+	"iotc-gateway/cmd/internal/downlink"
 	"iotc-gateway/configs"
 	"iotc-gateway/mapping"
 )
@@ -77,6 +79,8 @@ type Gateway struct {
 	loop     *bridge.Loop    // nil without an uplink
 	console  *console.Server // nil when it is turned off
 	control  *control.Server
+	tokens   *access.Tokens
+	commands *downlink.Ledger
 	cleanup  cleanup
 }
 
@@ -98,7 +102,7 @@ func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
 			err = errors.Join(err, g.cleanup.run(g.log))
 		}
 	}()
-	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openUsers, g.openBroker, g.openConsole, g.openControl}
+	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openUsers, g.openTokens, g.openCommands, g.openBroker, g.openConsole, g.openControl}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err
@@ -133,7 +137,7 @@ func (g *Gateway) openMapping() error {
 		log:         throttled(g.log.Named("ingest")),
 		synced:      g.clock.Synced,
 		owns:        g.cloudOwns,
-		checkDevice: func(id string) error { return g.registry.Check(id) },
+		checkDevice: g.admitDevice,
 		reported:    g.reported,
 		mayPublish:  g.mayPublish,
 		events:      g.event,
@@ -253,12 +257,16 @@ func (g *Gateway) openConsole() error {
 	if err := g.registerMetrics(metrics); err != nil {
 		return err
 	}
+	api, err := g.localAPI()
+	if err != nil {
+		return err
+	}
 	certificate, err := consoleCertificate(cfg)
 	if err != nil {
 		return err
 	}
 	server, err := console.New(console.Options{
-		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, Log: g.log.Named("console"),
+		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, API: api, Log: g.log.Named("console"),
 	})
 	if err != nil {
 		return err
@@ -295,6 +303,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return g.control.Run(parts) })
 	group.Go(func() error { return g.watchUsers(parts) })
+	group.Go(func() error { return g.commands.Run(parts) })
 	group.Go(func() error { return g.registry.Run(uplink) })
 	g.restoreDesired()
 	group.Go(func() error { return g.desired.Run(uplink) })

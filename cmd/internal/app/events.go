@@ -20,8 +20,10 @@ func (g *Gateway) event(pub *mapping.Publication, e mapping.Event, settle func(e
 	case mapping.PropertyQuery:
 		g.answerQuery(e)
 	case mapping.CommandResponse:
-		// The gateway has sent no command, so nobody waits for a response.
-		g.ingest.counters.reason("response_not_awaited")
+		if !g.commands.Respond(e, settle) {
+			g.ingest.counters.reason("response_not_awaited")
+		}
+		return
 	}
 	settle(nil)
 }

@@ -65,7 +65,7 @@ type ingest struct {
 }
 
 type ingestCounters struct {
-	Received, Stored, Records, Unmapped, DeadLettered, Refused, Resent, Acknowledgements atomic.Uint64
+	Received, Stored, Records, API, Unmapped, DeadLettered, Refused, Resent, Acknowledgements atomic.Uint64
 
 	mu      sync.Mutex
 	reasons map[string]uint64

@@ -40,6 +40,7 @@ func delivers(d bridge.KnownDevice) bool {
 
 // connected, disconnected and subscribed are told by the broker.
 func (g *Gateway) connected(c broker.ClientInfo) {
+	g.commands.Wake()
 	device := g.ownDevice(c)
 	if device == "" {
 		return
@@ -63,6 +64,10 @@ func (g *Gateway) disconnected(c broker.ClientInfo, reason string) {
 }
 
 func (g *Gateway) subscribed(c broker.ClientInfo, filter string) {
+	if device := commandedBy(filter); device != "" {
+		g.registry.Meet(device, time.Now())
+	}
+	g.commands.Wake()
 	if device := g.ownDevice(c); device != "" {
 		g.desired.Subscribed(device, filter)
 	}

@@ -22,6 +22,9 @@ func (g *Gateway) Reload(cfg *configs.Config) error {
 	if err != nil {
 		return fmt.Errorf("reload refused, everything is as before: %w", err)
 	}
+	if err := g.tokens.Reload(); err != nil {
+		return fmt.Errorf("reload refused, everything is as before: %w", err)
+	}
 	if err := g.users.Reload(); err != nil {
 		return fmt.Errorf("reload refused, everything is as before: %w", err)
 	}

@@ -17,6 +17,8 @@ const (
 	spaceReported = "reported"
 	spaceDesired  = "desired"
 	spaceTriggers = "triggers"
+	spaceCommands = "commands"
+	spaceAPI      = "api"
 )
 
 // registryStore keeps the device registry in the store.

@@ -181,11 +181,13 @@ func (l *Ledger) expire(now time.Time) time.Duration {
 
 // Respond takes a device's answer. settle is told when the command's final
 // state is on disk, or why it is not; an answer that nobody waits for is
-// settled at once.
-func (l *Ledger) Respond(r mapping.CommandResponse, settle func(error)) {
-	if !l.respond(r, settle) {
-		settle(nil)
+// settled at once, and Respond reports that.
+func (l *Ledger) Respond(r mapping.CommandResponse, settle func(error)) (awaited bool) {
+	if l.respond(r, settle) {
+		return true
 	}
+	settle(nil)
+	return false
 }
 
 // respond reports false where there is nothing to wait for.
