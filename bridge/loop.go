@@ -193,24 +193,26 @@ func (l *Loop) settle(lease *Lease, v Verdict, now time.Time) {
 			l.warn("the uplink refuses this kind of record; the kind pauses, nothing is dropped", lease, v)
 		}
 	case Retry:
-		l.retry(lease, v, now)
+		v = l.retry(lease, v, now)
 	}
 	l.settled(lease, v)
 }
 
-func (l *Loop) retry(lease *Lease, v Verdict, now time.Time) {
+// retry puts a record back, or gives it up when its budget is spent. It returns
+// the verdict that was carried out.
+func (l *Loop) retry(lease *Lease, v Verdict, now time.Time) Verdict {
 	if v.Unreachable {
 		l.link.unanswered(v.Message, now)
 	} else {
 		l.link.faulted(v.Message, v.Throttled, now)
 	}
 	if !v.Throttled && l.troubles.failed(lease.Device, lease.RequestID, now) {
-		v.Reason = "retries_exhausted"
+		v.Action, v.Reason = Rejected, "retries_exhausted"
 		v.Message = fmt.Sprintf("still refused after %d attempts over %s while other devices' records were accepted; last: %s", budgetAttempts, budgetTime, v.Message)
 		l.counters.reject(lease.Kind, v.Reason, len(lease.Records))
 		l.queue.DeadLetter(lease, v.Reason, v.Message, v.Status)
 		l.warn("record given up", lease, v)
-		return
+		return v
 	}
 	after := v.After
 	if after == 0 {
@@ -218,6 +220,7 @@ func (l *Loop) retry(lease *Lease, v Verdict, now time.Time) {
 	}
 	l.queue.Retry(lease, after)
 	l.warn("delivery failed, will be tried again", lease, v)
+	return v
 }
 
 func (l *Loop) warn(message string, lease *Lease, v Verdict) {

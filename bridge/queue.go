@@ -29,6 +29,8 @@ type Lease struct {
 	// RequestID is the same for every attempt at these records, also after a
 	// restart.
 	RequestID string
+	// TriggerID is the gateway's own id of a command, see [Trigger].
+	TriggerID string
 	// Attempt counts from 1 and starts again with the process.
 	Attempt int
 	// Handle belongs to the queue.

@@ -23,17 +23,6 @@ type RESTOptions struct {
 	Commands CommandObserver
 }
 
-// CommandObserver follows the commands that devices or operators triggered in
-// the cloud. It is called once for each command that left the queue by being
-// sent, possibly again after a crash, and returns at once.
-type CommandObserver interface {
-	// CommandSent is told of a command that the application took over.
-	CommandSent(r mapping.Record, requestID string, c central.Command)
-	// CommandUnknown is told of a command whose answer was lost after its
-	// bytes were sent: it may or may not run and is not sent again.
-	CommandUnknown(r mapping.Record, requestID string, err error)
-}
-
 // REST delivers records as calls of the IoT Central REST API. It implements
 // [Uplink].
 type REST struct {
@@ -59,8 +48,7 @@ func (u *REST) Deliver(ctx context.Context, l *Lease) Verdict {
 		// Registering was all there is to do.
 		return Verdict{}
 	}
-	err := u.call(ctx, l)
-	v := u.judge(ctx, l, err)
+	v := u.attempt(ctx, l)
 	if v.Reason == reasonNoDevice {
 		return u.missing(ctx, l)
 	}
@@ -74,11 +62,19 @@ func (u *REST) missing(ctx context.Context, l *Lease) Verdict {
 	if v := u.registry.missing(ctx, l.Device); v.Action != Accepted {
 		return v
 	}
-	v := u.judge(ctx, l, u.call(ctx, l))
+	v := u.attempt(ctx, l)
 	if v.Reason == reasonNoDevice {
 		return Verdict{Action: Retry, Reason: "status_404", Status: http.StatusNotFound, Message: "the application has the device and says that it has not: " + v.Message}
 	}
 	return v
+}
+
+// attempt makes the record's call once.
+func (u *REST) attempt(ctx context.Context, l *Lease) Verdict {
+	if l.Kind == mapping.KindCommand {
+		return u.command(ctx, l)
+	}
+	return u.judge(ctx, l, u.call(ctx, l))
 }
 
 func (u *REST) call(ctx context.Context, l *Lease) error {
@@ -96,13 +92,7 @@ func (u *REST) call(ctx context.Context, l *Lease) error {
 	case mapping.KindProperty:
 		_, err := u.service.UpdateProperty(ctx, l.Device, r.Name, r.Value, l.RequestID)
 		return err
-	case mapping.KindCommand:
-		c, err := u.service.TriggerCommand(ctx, l.Device, r.Name, r.Value, l.RequestID)
-		if err == nil && u.commands != nil {
-			u.commands.CommandSent(*r, l.RequestID, c)
-		}
-		return err
-	case mapping.KindDevice:
+	case mapping.KindCommand, mapping.KindDevice:
 	}
 	return central.Errorf(http.StatusBadRequest, central.CodeInvalidRequest, "a record of kind %s has no call", l.Kind)
 }
@@ -142,11 +132,6 @@ func (u *REST) judge(ctx context.Context, l *Lease, err error) Verdict {
 		v.Action = PauseUplink
 	case v.Status == http.StatusNotFound:
 		return u.judgeNotFound(ctx, l, v, err)
-	case l.Kind == mapping.KindCommand && v.Unreachable && central.MaybeSent(err) && !u.deduplicates:
-		if u.commands != nil {
-			u.commands.CommandUnknown(l.Records[0], l.RequestID, err)
-		}
-		return Verdict{Action: Accepted, Reason: "answer_lost", Message: v.Message}
 	}
 	return v
 }
@@ -189,6 +174,8 @@ func (u *REST) judgeNotFound(ctx context.Context, l *Lease, v Verdict, err error
 //	408, 425, 429, 5xx                    retry; Retry-After obeyed, 429 lowers the rate
 //	no token                              pause the uplink
 //	no answer, or one of something else   retry, the link is in doubt
+//
+// A command differs, see [REST.command].
 func classify(err error) Verdict {
 	if err == nil {
 		return Verdict{}

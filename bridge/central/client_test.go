@@ -366,7 +366,8 @@ func TestMaybeSent(t *testing.T) {
 	if n := commands.Load(); n != 2 {
 		t.Errorf("the server that drops was asked %d times, want 2: nothing is repeated", n)
 	}
-	if central.MaybeSent(nil) || !central.MaybeSent(io.EOF) || !central.MaybeSent(&central.Error{Status: 502}) || central.MaybeSent(&central.Error{Status: 503}) {
+	if central.MaybeSent(nil) || !central.MaybeSent(io.EOF) || !central.MaybeSent(&central.Error{Status: 502}) || !central.MaybeSent(&central.Error{Status: 503}) ||
+		central.MaybeSent(&central.Error{Status: 503, RetryAfter: time.Second}) || central.MaybeSent(&central.Error{Status: 501}) || central.MaybeSent(&central.Error{Status: 429}) {
 		t.Error("MaybeSent is wrong on plain errors")
 	}
 }

@@ -125,7 +125,8 @@ func (e *TransportError) Timeout() bool {
 
 // MaybeSent tells whether the call that returned err may have had an effect although it reports none. It is false for a
 // request that certainly was not sent and for an answer that refuses it. An answer 5xx leaves the doubt, for a proxy gives
-// it too when it lost the server's own; 503 alone says that nothing was done.
+// it too when it lost the server's own, some even 503. One that asks to come again later (503 with Retry-After, RFC 9110
+// §15.6.4) or that lacks the method or the version (501, 505) says that nothing was done.
 func MaybeSent(err error) bool {
 	if err == nil {
 		return false
@@ -134,7 +135,16 @@ func MaybeSent(err error) bool {
 		return e.MaybeSent
 	}
 	e, answered := errors.AsType[*Error](err)
-	return !answered || e.Status >= 500 && e.Status != http.StatusServiceUnavailable
+	if !answered {
+		return true
+	}
+	switch e.Status {
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return false
+	case http.StatusServiceUnavailable:
+		return e.RetryAfter <= 0
+	}
+	return e.Status >= 500
 }
 
 var (

@@ -74,6 +74,7 @@ type Gateway struct {
 	ingest   *ingest
 	registry *bridge.Registry
 	desired  *bridge.Properties
+	triggers *bridge.Triggers
 	pacer    *bridge.Pacer
 	client   *central.Client // nil without an uplink
 	loop     *bridge.Loop    // nil without an uplink
@@ -140,6 +141,7 @@ func (g *Gateway) openMapping() error {
 		checkDevice: g.admitDevice,
 		reported:    g.reported,
 		mayPublish:  g.mayPublish,
+		mayAnswer:   g.mayAnswer,
 		events:      g.event,
 		answer:      g.answer,
 		state:       &mappingState{space: g.store.Space(spaceMapping)},
@@ -171,17 +173,20 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 	if err := g.openProperties(service); err != nil {
 		return err
 	}
+	if err := g.openTriggers(service); err != nil {
+		return err
+	}
 	if service == nil {
 		return nil
 	}
 	routes := make(chan struct{}, 1)
 	g.routes = routes
-	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates})
+	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates, Commands: g.triggers})
 	g.loop, err = bridge.New(g.cfg.Bridge, bridge.Options{
 		Queue:   &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
 		Uplink:  uplink,
 		Log:     g.log.Named("bridge"),
-		OnState: g.uplinkChanged,
+		OnState: g.uplinkChanged, OnSettled: g.triggers.Settled,
 		// Filled while the gateway runs.
 		LinkEvents: routes,
 	})
@@ -208,6 +213,7 @@ func (g *Gateway) uplinkChanged(st bridge.Status) {
 	}
 	g.registry.LinkChanged(st)
 	g.desired.LinkChanged(st)
+	g.triggers.LinkChanged(st)
 	g.log.Info("uplink", zap.Stringer("state", st.State), zap.String("reason", st.Reason))
 }
 
@@ -307,6 +313,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.registry.Run(uplink) })
 	g.restoreDesired()
 	group.Go(func() error { return g.desired.Run(uplink) })
+	group.Go(func() error { return g.triggers.Run(uplink) })
 	var uplinkDone sync.WaitGroup
 	if g.loop != nil {
 		uplinkDone.Go(func() {

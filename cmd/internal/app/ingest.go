@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iotc-gateway/bridge"
 	"iotc-gateway/broker"
 	"iotc-gateway/buffer"
 	"iotc-gateway/mapping"
@@ -26,6 +27,7 @@ const (
 	reasonForeignDevice  = "foreign_device"
 	reasonDisabledDevice = "device_disabled"
 	reasonUnstorable     = "unstorable"
+	reasonQueueFull      = "queue_full"
 )
 
 // ingest takes publications from whoever has them, maps and stores them, and
@@ -46,6 +48,10 @@ type ingest struct {
 	// mayPublish asks the broker's access rules, for the topics that a
 	// discovery message claims.
 	mayPublish func(id *broker.Identity, topic string) bool
+	// mayAnswer tells whether an answer may go to a response topic.
+	mayAnswer func(id *broker.Identity, topic string) bool
+	// triggers is the ledger of commands on their way up.
+	triggers *bridge.Triggers
 	// events hands what the gateway acts on itself to its owner.
 	events func(pub *mapping.Publication, e mapping.Event, settle func(error))
 	// answer publishes the gateway's own messages.
@@ -95,6 +101,10 @@ func (in *ingest) Ingest(p *broker.Publication) {
 	}
 	in.pressure.wait()
 	pub := publicationOf(p)
+	if pub.ResponseTopic != "" && !in.mayAnswer(p.Identity, pub.ResponseTopic) {
+		in.counters.reason("response_topic_refused")
+		pub.ResponseTopic, pub.CorrelationData = "", nil
+	}
 	if in.synced() {
 		pub.FutureBound = futureBound
 	}
@@ -128,6 +138,11 @@ func (in *ingest) Ingest(p *broker.Publication) {
 func (in *ingest) take(p *broker.Publication, pub *mapping.Publication, res *mapping.Result) {
 	batch := &buffer.Batch{}
 	if err := in.fill(batch, res); err != nil {
+		in.giveUp(batch, err)
+		if err.Code == reasonQueueFull {
+			in.refuse(p, broker.CodeQuotaExceeded, err.Code, err.Message)
+			return
+		}
 		in.deadLetter(p, err.Code, err.Message, err.Device)
 		return
 	}
@@ -157,6 +172,7 @@ func (in *ingest) settleEvents(p *broker.Publication, pub *mapping.Publication, 
 				return
 			}
 			if err := failed.Load(); err != nil {
+				in.giveUp(batch, *err)
 				in.storeFailed(p, *err)
 				return
 			}
@@ -172,7 +188,7 @@ func (in *ingest) append(p *broker.Publication, batch *buffer.Batch) {
 		return
 	}
 	dead := len(batch.DeadLetters) > 0
-	in.store.Append(batch, func(err error) {
+	in.keep(batch, func(err error) {
 		switch {
 		case err == nil:
 		case !dead && (errors.Is(err, buffer.ErrTooLarge) || errors.Is(err, buffer.ErrInvalid)):
@@ -227,7 +243,7 @@ func (in *ingest) storeFailed(p *broker.Publication, err error) {
 		err    error
 		reason string
 	}{
-		{buffer.ErrFull, "queue_full"},
+		{buffer.ErrFull, reasonQueueFull},
 		{buffer.ErrDiskFull, "disk_full"},
 		{buffer.ErrDeadLettersFull, "dead_letters_full"},
 		{buffer.ErrClosed, "stopping"},

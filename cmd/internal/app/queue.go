@@ -40,6 +40,7 @@ func kindOfClass(c buffer.Class) mapping.Kind {
 // recordMeta is what a stored record keeps besides its columns. Telemetry has
 // none, so the common record carries no JSON of its own.
 type recordMeta struct {
+	ID       string         `json:"id,omitempty"` // of a command, in the ledger
 	Origin   string         `json:"origin,omitempty"`
 	Response *mapping.Reply `json:"response,omitempty"`
 }
@@ -110,7 +111,7 @@ func (q *queue) Next(ctx context.Context, kinds bridge.Kinds) (*bridge.Lease, er
 	if err != nil {
 		return nil, err
 	}
-	lease := &bridge.Lease{Device: l.Device, Kind: kindOfClass(l.Class), RequestID: l.RequestID, Attempt: l.Attempt, Handle: l}
+	lease := &bridge.Lease{Device: l.Device, Kind: kindOfClass(l.Class), RequestID: l.RequestID, Attempt: l.Attempt, TriggerID: triggerID(&l.Records[0]), Handle: l}
 	lease.Records = make([]mapping.Record, len(l.Records))
 	for i := range l.Records {
 		lease.Records[i] = mapped(&l.Records[i])

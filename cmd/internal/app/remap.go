@@ -52,10 +52,11 @@ func (in *ingest) remapped(batch *buffer.Batch, pub *mapping.Publication, id *br
 		return nil, fmt.Errorf("map it again: %w", foreignDevice(device))
 	}
 	if err := in.fill(batch, &res); err != nil {
+		in.giveUp(batch, err)
 		return nil, fmt.Errorf("map it again: %w", err)
 	}
 	stored := make(chan error, 1)
-	in.store.Append(batch, func(err error) {
+	in.keep(batch, func(err error) {
 		if err == nil {
 			in.counters.Records.Add(uint64(len(res.Records)))
 		}
@@ -86,6 +87,12 @@ func (in *ingest) fill(batch *buffer.Batch, res *mapping.Result) *mapping.Error 
 				in.counters.Acknowledgements.Add(1)
 				continue
 			}
+		}
+		if r.Kind == mapping.KindCommand {
+			if err := in.acceptCommand(batch, r); err != nil {
+				return err
+			}
+			continue
 		}
 		rec, err := stored(r)
 		if err != nil {
