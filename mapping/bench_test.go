@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -66,11 +67,29 @@ func templateOf(tb testing.TB) func(string) mapping.Template {
 	return func(string) mapping.Template { return t }
 }
 
+// readingRoute takes two members of a reading and computes a third value.
+func readingRoute() mapping.Route {
+	return mapping.Route{
+		Match:     "plant/{area}/{device}/reading",
+		Telemetry: values("temperature", "payload.temperature", "humidity", "payload.humidity", "fahrenheit", "payload.temperature * 1.8 + 32"),
+	}
+}
+
+// routesOf are n routes of which the last is the given one.
+func routesOf(n int, last mapping.Route) mapping.Config {
+	cfg := mapping.DefaultConfig()
+	for i := range n - 1 {
+		cfg.Routes = append(cfg.Routes, mapping.Route{Match: fmt.Sprintf("plant/{area}/{device}/value-%d", i), Telemetry: all})
+	}
+	cfg.Routes = append(cfg.Routes, last)
+	return cfg
+}
+
 // BenchmarkRoute is the figure of the promise: a reading of 200 bytes through matching, decoding, one expression and its template,
 // with one route and with a thousand.
 func BenchmarkRoute(b *testing.B) {
 	kinds := map[string]mapping.Route{
-		"expression": {Match: "plant/{area}/{device}/reading", Telemetry: values("temperature", "payload.temperature", "humidity", "payload.humidity", "fahrenheit", "payload.temperature * 1.8 + 32")},
+		"expression": readingRoute(),
 		"all":        {Match: "plant/{area}/{device}/reading", Telemetry: all},
 		"whole":      {Match: "plant/{area}/{device}/reading", Telemetry: values("fahrenheit", "payload.temperature * 1.8 + 32", "n", "len(payload)")},
 	}
@@ -78,12 +97,7 @@ func BenchmarkRoute(b *testing.B) {
 	for _, name := range []string{"expression", "all", "whole"} {
 		for _, n := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("%s/routes=%d", name, n), func(b *testing.B) {
-				cfg := mapping.DefaultConfig()
-				for i := range n - 1 {
-					cfg.Routes = append(cfg.Routes, mapping.Route{Match: fmt.Sprintf("plant/{area}/{device}/value-%d", i), Telemetry: all})
-				}
-				cfg.Routes = append(cfg.Routes, kinds[name])
-				m, err := mapping.New(cfg, mapping.Options{Template: templateOf(b)})
+				m, err := mapping.New(routesOf(n, kinds[name]), mapping.Options{Template: templateOf(b)})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -132,8 +146,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkLoad compiles 2,000 routes with two expressions each.
-func BenchmarkLoad(b *testing.B) {
+// loadRoutes are 2,000 routes with three expressions each.
+func loadRoutes() mapping.Config {
 	cfg := mapping.DefaultConfig()
 	for i := range 2000 {
 		cfg.Routes = append(cfg.Routes, mapping.Route{
@@ -141,10 +155,55 @@ func BenchmarkLoad(b *testing.B) {
 			Telemetry: values("a", "payload.a", "b", "payload.b * 0.1"),
 		})
 	}
+	return cfg
+}
+
+// BenchmarkLoad is what a start or a reload costs: 2,000 routes with three expressions each and 200 templates of 20 elements. The
+// promise is a second.
+func BenchmarkLoad(b *testing.B) {
+	cfg, files := loadRoutes(), fstest.MapFS{}
+	for i := range 200 {
+		var contents strings.Builder
+		for j := range 20 {
+			fmt.Fprintf(&contents, `,{"@type":["Telemetry","Temperature"],"name":"value%d","schema":"double","unit":"kelvin"}`, j)
+		}
+		text := fmt.Sprintf(`{"@context":"dtmi:dtdl:context;2","@id":"dtmi:com:example:t%d;1","@type":"Interface","contents":[%s]}`, i, contents.String()[1:])
+		files[fmt.Sprintf("t%d.json", i)] = &fstest.MapFile{Data: []byte(text)}
+	}
+	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := mapping.New(cfg, mapping.Options{}); err != nil {
+		set, err := template.Load(files)
+		if err != nil {
 			b.Fatal(err)
 		}
+		options := mapping.Options{Template: func(string) mapping.Template {
+			t, _ := set.Get("dtmi:com:example:t7;1")
+			return t
+		}}
+		if _, err := mapping.New(cfg, options); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestRouteAllocations keeps the promise on allocations: at most 30 for a reading of 200 bytes through matching, decoding, one
+// expression and its template, and as many among 1,000 routes as with one.
+func TestRouteAllocations(t *testing.T) { // not parallel: it counts the allocations of the process
+	pub := &mapping.Publication{Topic: "plant/hall-3/sensor-17/reading", Payload: []byte(reading200)}
+	counts := map[int]float64{}
+	for _, n := range []int{1, 1000} {
+		m, err := mapping.New(routesOf(n, readingRoute()), mapping.Options{Template: templateOf(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[n] = testing.AllocsPerRun(200, func() {
+			if res, err := m.Map(pub, receipt, nil); err != nil || len(res.Records) != 1 {
+				t.Error(res, err)
+			}
+		})
+	}
+	if counts[1] > 30 || counts[1000] > counts[1]+1 {
+		t.Errorf("%.0f allocations with one route, %.0f with 1,000", counts[1], counts[1000])
 	}
 }
 

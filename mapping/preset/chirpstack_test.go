@@ -131,3 +131,30 @@ func TestChirpStackFaults(t *testing.T) {
 		t.Error("a prefix with a wildcard was taken")
 	}
 }
+
+func FuzzChirpStack(f *testing.F) {
+	for event, body := range map[string]string{
+		"up":       `{"deduplicationId":"3ac7","time":"2022-07-18T09:34:15.775023242+00:00","fPort":1,"data":"qg==","object":{"a":{"timestamp":1}}}`,
+		"status":   `{"margin":7,"externalPowerSource":false,"batteryLevel":98.5}`,
+		"location": `{"location":{"latitude":1e400,"longitude":2,"altitude":null}}`,
+		"txack":    `{"queueItemId":"x"}`,
+		"log":      `{"level":"ERROR","description":"d","context":{"queue_item_id":"x"}}`,
+	} {
+		f.Add(lora+"event/"+event, body)
+	}
+	family, err := preset.ChirpStack(mapping.Preset{})
+	fuzzFamily(f, family, err, func(state mapping.MemoryState, m *mapping.Mapper) {
+		for _, ask := range []func() (mapping.Result, error){
+			func() (mapping.Result, error) {
+				return m.Map(&mapping.Publication{Topic: lora + "event/join", Payload: []byte(`{}`)}, onStage, state)
+			},
+			func() (mapping.Result, error) {
+				return m.Command(loraDev, "down", "c1", []byte(`{"fPort":1,"data":"AQ=="}`), onStage, state)
+			},
+		} {
+			if res, err := ask(); err == nil {
+				state.Apply(res.Changes)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package preset_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -78,11 +79,7 @@ func TestHomieValues(t *testing.T) {
 		"$description [":                           {`undecodable: homie: $description: unexpected end of JSON input`},
 		`$description {"homie":"4.0","version":1}`: {`undecodable: homie: $description is for version "4.0" of the convention, not 5`},
 	} {
-		state := mapping.MemoryState{}
-		for k, v := range s.state {
-			state[k] = v
-		}
-		one := &stage{t: t, m: s.m, state: state, now: s.now}
+		one := &stage{t: t, m: s.m, state: maps.Clone(s.state), now: s.now}
 		topic, payload, _ := strings.Cut(topic, " ")
 		one.publish(car+topic, payload, want...)
 	}

@@ -193,3 +193,24 @@ func TestSparkplugHost(t *testing.T) {
 	s.check("start", mapping.Result{Publish: started}, nil, []string{`publish spBv1.0/STATE/iotc-gateway {"online":true,"timestamp":1772366400000} retained`})
 	s.check("stop", mapping.Result{Publish: stopped}, nil, []string{`publish spBv1.0/STATE/iotc-gateway {"online":false,"timestamp":1772366401000} retained`})
 }
+
+func FuzzSparkplug(f *testing.F) {
+	born := map[string][]byte{}
+	for topic, name := range map[string]string{
+		"NBIRTH/edge1": "nbirth", "DBIRTH/edge1/tank 7": "dbirth", "NDATA/edge1": "ndata", "DDATA/edge1/tank 7": "ddata", "NDEATH/edge1": "ndeath",
+		"DDEATH/edge1/tank 7": "ddeath", "DATA/edge1": "arrays",
+	} {
+		data, err := os.ReadFile(filepath.Join("..", "payload", "sparkplug", "testdata", name+".bin"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		born[name] = data
+		f.Add("spBv1.0/plant/"+topic, string(data))
+	}
+	family, err := preset.Sparkplug(mapping.Preset{})
+	fuzzFamily(f, family, err, func(state mapping.MemoryState, m *mapping.Mapper) {
+		if res, err := m.Map(&mapping.Publication{Topic: "spBv1.0/plant/NBIRTH/edge1", Payload: born["nbirth"]}, onStage, state); err == nil {
+			state.Apply(res.Changes)
+		}
+	})
+}
