@@ -2,6 +2,7 @@ package buffer_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,17 @@ import (
 	"iotc-gateway/buffer"
 )
 
-const childEnv = "BUFFER_TEST_CHILD"
+const (
+	childEnv     = "BUFFER_TEST_CHILD"      // the directory of the child's store
+	childSyncEnv = "BUFFER_TEST_CHILD_SYNC" // its Config.Sync, if not the default
+)
 
 // child appends and delivers until it is killed, and prints what it did: "a device n" once a record is acknowledged,
 // "d device n" when one is about to be committed.
 func child() {
-	s, err := buffer.Open(buffer.DefaultConfig(), buffer.Options{
+	cfg := buffer.DefaultConfig()
+	cfg.Sync = cmp.Or(os.Getenv(childSyncEnv), cfg.Sync)
+	s, err := buffer.Open(cfg, buffer.Options{
 		Dir: os.Getenv(childEnv), FreeSpace: func(string) (int64, int64, error) { return 1 << 40, 1 << 41, nil },
 	})
 	if err != nil {

@@ -30,6 +30,7 @@ type client struct {
 	out     []byte
 	payload []byte
 
+	due     time.Time  // when the next publish is due, with FleetConfig.Interval
 	pending []inFlight // sent and not answered, in the order of the first sending
 	ledger  Published
 }
@@ -141,7 +142,13 @@ func (c *client) session(ctx context.Context, quota *int, stop *atomic.Bool) err
 			c.out = c.out[:0]
 		}
 		if len(c.pending) == 0 {
-			return nil
+			if stop.Load() || *quota == 0 || c.fleet.cfg.Interval == 0 {
+				return nil
+			}
+			if err := pause(ctx, time.Until(c.due)); err != nil {
+				return err
+			}
+			continue
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(answerTimeout))
 		if ctx.Err() != nil {
@@ -160,6 +167,12 @@ func (c *client) fill(quota *int, stopped bool) {
 		return
 	}
 	now := time.Now()
+	if interval := c.fleet.cfg.Interval; interval > 0 {
+		if now.Before(c.due) {
+			return
+		}
+		c.due, room = now.Add(interval), 1
+	}
 	for ; room > 0 && *quota != 0; room-- {
 		seq := c.ledger.Next
 		c.ledger.Next++

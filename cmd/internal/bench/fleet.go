@@ -11,7 +11,7 @@ import (
 
 // FleetConfig describes a load.
 type FleetConfig struct {
-	Address   string // host:port of the broker
+	Address   string // host:port of the broker; empty for the gateway's own
 	Clients   int
 	Window    int    // unacknowledged publishes a client
 	Version   byte   // 4 (MQTT 3.1.1) or 5
@@ -20,6 +20,8 @@ type FleetConfig struct {
 	Prefix    string // of the client ids, which are the device ids
 	Clean     bool   // forget the session with the connection
 	Reconnect bool   // a lost connection is made again and the rest sent again, else it is an error
+
+	Interval time.Duration // between two publishes of a client; 0 is as fast as the window allows
 }
 
 // Fleet is a number of devices that publish QoS 1 telemetry at full speed, each bounded by its window. Its methods

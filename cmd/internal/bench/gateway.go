@@ -28,6 +28,7 @@ type Settings struct {
 	InFlight    int
 	Coalesce    time.Duration
 	MemoryLimit string // GOMEMLIMIT; "" leaves it to the gateway
+	MinFree     string // buffer.min_free_bytes; "" leaves it to the gateway
 }
 
 // gateway is one gateway under test: its directory outlives its processes.
@@ -77,7 +78,7 @@ broker:
   listeners: [{name: bench, address: %q}]
   auth: {anonymous: loopback}
   limits: {max_clients: 2000}
-buffer: {sync: %s}
+buffer: {sync: %s, min_free_bytes: %s}
 bridge:
   concurrency: %d
   in_flight_per_device: %d
@@ -85,7 +86,7 @@ bridge:
   registry: {unknown: create, create_rate: 0}
 console: {address: %q}
 log: {level: warn, format: json}
-`, g.data(), s.URL, filepath.Join(g.dir, "token"), g.mqtt, cmp.Or(s.Sync, "always"), max(s.Concurrency, 1), max(s.InFlight, 1), s.Coalesce, g.console)
+`, g.data(), s.URL, filepath.Join(g.dir, "token"), g.mqtt, cmp.Or(s.Sync, "always"), cmp.Or(s.MinFree, "64MiB"), max(s.Concurrency, 1), max(s.InFlight, 1), s.Coalesce, g.console)
 }
 
 // freePorts finds loopback addresses that nobody listens on. They are free again when it returns, so another program

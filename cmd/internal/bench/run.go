@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// runLimit bounds one run of one scenario, should a gateway neither answer nor end.
+// runLimit bounds one run of one scenario, on top of the duration that was asked for, should a gateway neither answer nor end.
 const runLimit = 30 * time.Minute
 
 // afterDrain is how long the bench listens after the last reading for one that comes twice.
@@ -114,7 +114,7 @@ func (r *run) serve(ctx context.Context, s Settings) (*gateway, error) {
 const payloadSize = 200
 
 func (r *run) fleet(g *gateway, cfg FleetConfig) *Fleet {
-	cfg.Address, cfg.Version, cfg.Size = g.mqtt, r.opts.Version, payloadSize
+	cfg.Address, cfg.Version, cfg.Size = cmp.Or(cfg.Address, g.mqtt), r.opts.Version, payloadSize
 	cfg.Prefix = cmp.Or(cfg.Prefix, "device")
 	f := NewFleet(cfg)
 	r.fleets = append(r.fleets, f)

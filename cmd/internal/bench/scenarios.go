@@ -14,15 +14,17 @@ const (
 
 func scenarios() []scenario {
 	return []scenario{
-		{"start", "from the start of the process to the first acknowledged publish, empty store", startScenario},
-		{"idle", "no traffic, gateway.report off", idleScenario},
-		{"accepts", "50 devices with 20 and one with 100 and with 1 in flight, 200 B, application unreachable", acceptsScenario},
-		{"steady", "50 devices, QoS 1, 20 in flight each, 200 B, durable, one call a publish", steadyScenario},
-		{"steady-coalesce", "the same with coalesce: 1s, up to 5 readings a call", coalesceScenario},
-		{"slow-sink", "50 devices, the application takes 20 ms to answer", slowScenario},
-		{"flaky", "the application answers 10 % with 500, 20 % with 429 and drops 5 % after taking them", flakyScenario},
-		{"kill", "kill -9 of the gateway under load and with a backlog", killScenario},
-		{"outage", "the application is gone while publishes are stored, then drained", outageScenario},
+		{"start", "from the start of the process to the first acknowledged publish, empty store", startScenario, false},
+		{"idle", "no traffic, gateway.report off", idleScenario, false},
+		{"accepts", "50 devices with 20 and one with 100 and with 1 in flight, 200 B, application unreachable", acceptsScenario, false},
+		{"steady", "50 devices, QoS 1, 20 in flight each, 200 B, durable, one call a publish", steadyScenario, false},
+		{"steady-coalesce", "the same with coalesce: 1s, up to 5 readings a call", coalesceScenario, false},
+		{"slow-sink", "50 devices, the application takes 20 ms to answer", slowScenario, false},
+		{"flaky", "the application answers 10 % with 500, 20 % with 429 and drops 5 % after taking them", flakyScenario, false},
+		{"kill", "kill -9 of the gateway under load and with a backlog", killScenario, false},
+		{"outage", "the application is gone while publishes are stored, then drained", outageScenario, false},
+		{"matrix", "each link cut, slowed, stalled and garbled, the application failing, the gateway stopped and killed, the disk full", matrixScenario, true},
+		{"soak", "all of these in random order for 20 minutes", soakScenario, true},
 	}
 }
 
