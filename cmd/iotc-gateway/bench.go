@@ -83,7 +83,7 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&opts.Scenarios, "scenario", nil, "scenarios to run, separated by commas (default all)")
+	flags.StringSliceVar(&opts.Scenarios, "scenario", nil, "scenarios to run, separated by commas (default all but matrix and soak)")
 	flags.IntVar(&opts.Runs, "runs", 3, "runs of each scenario; figures are their medians (default with --quick 1)")
 	flags.BoolVar(&opts.Quick, "quick", false, "small sizes: shows what breaks, measures roughly")
 	flags.IntVar(&opts.Messages, "messages", 0, "publishes of every scenario that sends a number of them (default its own)")
