@@ -53,8 +53,11 @@ func (l *link) readConnect(cl *mqtt.Client, pk *packets.Packet) error {
 		c.WillPayload = []byte{0} // the library refuses an empty one; OnConnect takes it out again
 		l.emptyWill = true
 	}
-	// A subscriber's Receive Maximum deadlocks the library; its outbound topic aliases are kept with queued messages and
-	// mean nothing on the next connection. Both are limits that a server may stay below, or does without.
+	// A subscriber's Receive Maximum deadlocks the library, so the link keeps to it. The library's outbound topic aliases
+	// are kept with queued messages and mean nothing on the next connection; a server may do without.
+	if n := int(pk.Properties.ReceiveMaximum); n > 0 && n < l.b.cfg.Limits.QueuedMessages {
+		l.window = newWindow(n)
+	}
 	pk.Properties.ReceiveMaximum = 0
 	pk.Properties.TopicAliasMaximum = 0
 	l.cl = cl

@@ -27,6 +27,10 @@
 // acknowledgements alone; both directions' identifiers live in one map there and collide. So QoS 1 and QoS 2 of what
 // clients publish are ours (acks.go, exactlyonce.go), and mochi's in-flight map holds only what goes out to subscribers.
 //
-// What is not mended: the Receive Maximum of a subscriber is ignored, because honouring it deadlocks the library (a read lock
-// taken twice), and a QoS 1 delivery to a subscriber whose queue of pending writes is full is dropped and counted.
+// Outwards the library keeps the queue of each session; what it gets wrong there is mended around it: Receive Maximum
+// (window.go), retained messages, packets that a client does not take and the members of shared subscriptions
+// (subscribe.go), and bursts, for which publishers wait a moment (session.go).
+//
+// What is not mended: a message for a subscriber that is slow for longer than that is dropped and counted, QoS 1 too; the
+// broker sends no topic aliases; and one goroutine of each connection, the library's that writes, is beyond our recover.
 package broker

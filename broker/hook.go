@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -26,7 +25,7 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnAuthPacket, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnPublishDropped,
+		mqtt.OnSelectSubscribers, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnPublishDropped,
 		mqtt.OnRetainMessage, mqtt.OnRetainedExpired, mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnQosDropped:
 		return true
 	}
@@ -60,7 +59,14 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			pk.PacketID = 0
 			pk.FixedHeader.Qos = 0
 		}
+	case packets.Puback, packets.Pubcomp:
+		l.acknowledged(pk.PacketID)
+	case packets.Pubrec:
+		if pk.ReasonCode >= CodeUnspecified {
+			l.acknowledged(pk.PacketID)
+		}
 	case packets.Disconnect:
+		l.farewell.Store(true)
 		l.readDisconnect(&pk)
 	}
 	return pk, nil
@@ -86,9 +92,14 @@ func (l *link) readDisconnect(pk *packets.Packet) {
 	}
 }
 
-func (h *hook) OnPacketProcessed(cl *mqtt.Client, _ packets.Packet, _ error) {
-	if l := linkOf(cl); l != nil {
-		cl.Net.Inline = false
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	l := linkOf(cl)
+	if l == nil {
+		return
+	}
+	cl.Net.Inline = false
+	if pk.FixedHeader.Type == packets.Subscribe && err == nil {
+		l.sendOwed(cl)
 	}
 }
 
@@ -101,6 +112,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	limits := &h.b.cfg.Limits
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
+		if l.protocol == 3 {
+			pk.SessionPresent = false // MQTT 3.1 has no such flag
+		}
 		if l.protocol == 5 && pk.ReasonCode == 0 {
 			pk.Properties.MaximumPacketSize = uint32(limits.MaxPacketBytes)
 			pk.Properties.TopicAliasMaximum = topicAliases
@@ -125,10 +139,12 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		pk.PacketID = l.packetID
 		pk.Properties.User = nil
 	case packets.Publish:
-		if pk.FixedHeader.Dup && l.sess != nil {
-			pk.FixedHeader.Dup = l.sess.sentBefore(pk.PacketID)
-		} else if pk.FixedHeader.Qos > 0 && l.sess != nil {
-			l.sess.sentBefore(pk.PacketID)
+		if l.sess == nil || !l.fits(cl, &pk) {
+			return pk
+		}
+		if pk.FixedHeader.Qos > 0 {
+			before := l.sess.sentBefore(pk.PacketID)
+			pk.FixedHeader.Dup = pk.FixedHeader.Dup && before
 		}
 	}
 	return pk
@@ -193,91 +209,14 @@ func (h *hook) OnPublishDropped(cl *mqtt.Client, _ packets.Packet) {
 	}
 }
 
-// OnSubscribe decides about each filter. A refused one is emptied, which the library refuses too; the code comes from us.
-func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	l := linkOf(cl)
-	if l == nil {
-		return pk
-	}
-	filters := make(packets.Subscriptions, len(pk.Filters))
-	copy(filters, pk.Filters)
-	l.codes = make([]byte, len(filters))
-	known := cl.State.Subscriptions.Len()
-	for i := range filters {
-		f := filters[i].Filter
-		_, existed := cl.State.Subscriptions.Get(f)
-		code, r := l.maySubscribe(f, known, existed)
-		if code != CodeSuccess {
-			h.b.count.count(r)
-			h.b.noise.refused(l, f, r, "subscribe")
-			l.codes[i], filters[i].Filter = code, ""
-			continue
-		}
-		if !existed {
-			known++
-		}
-	}
-	pk.Filters = filters
-	return pk
-}
-
-func (l *link) maySubscribe(filter string, known int, existed bool) (byte, reason) {
-	limits := &l.b.cfg.Limits
-	inner, ok := unshare(filter)
-	switch {
-	case !ok || !ValidFilter(inner) || !limits.TopicFits(filter):
-		return packets.ErrTopicFilterInvalid.Code, reasonSubscribeFilter
-	case !existed && known >= limits.MaxSubscriptions:
-		return CodeQuotaExceeded, reasonSubscribeLimit
-	}
-	if !l.b.acl.Load().decide(l.identity.Load(), ActionSubscribe, filter).allowed {
-		return CodeNotAuthorized, reasonSubscribeACL
-	}
-	return CodeSuccess, 0
-}
-
-func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	l := linkOf(cl)
-	if l == nil {
-		return
-	}
-	l.subs.Store(int32(cl.State.Subscriptions.Len()))
-	for i, f := range pk.Filters {
-		if i >= len(codes) || codes[i] >= CodeUnspecified {
-			continue
-		}
-		if l.sess.persistent.Load() {
-			h.b.store.putSubscription(l.sess.id, f)
-		}
-		if fn := h.b.opts.Events.Subscribed; fn != nil {
-			fn(l.info(), strings.Clone(f.Filter))
-		}
-	}
-}
-
-func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
-	s := h.b.sessionOf(cl)
-	if s == nil {
-		return
-	}
-	if l := linkOf(cl); l != nil {
-		l.subs.Store(int32(cl.State.Subscriptions.Len()))
-	}
-	if s.persistent.Load() {
-		for _, f := range pk.Filters {
-			h.b.store.deleteSubscription(s.id, f.Filter)
-		}
-	}
-}
-
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) { h.b.retained.stored(&pk) }
 
 func (h *hook) OnRetainedExpired(topic string) { h.b.retained.expired(topic) }
 
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
 	if pk.FixedHeader.Type == packets.Publish {
-		if s := h.b.sessionOf(cl); s != nil {
-			s.enqueue(h.b, cl, &pk)
+		if s := h.b.sessionOf(cl); s != nil && s.enqueue(h.b, cl, &pk) {
+			s.hold(h.b, cl)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type link struct {
 	cause     atomic.Uint32 // reason+1 of our own doing, 0 = the peer's or the library's
 	held      atomic.Int64  // packet memory that belongs to packets not yet handed over
 	connected atomic.Bool   // CONNECT was accepted
+	farewell  atomic.Bool   // the end needs no word: the peer said DISCONNECT, is gone, or was told
 	ended     bool          // endConnection was called; read goroutine only
 	endReason string        // read goroutine only
 
@@ -43,6 +44,7 @@ type link struct {
 	limit    *rate.Limiter // publishes
 	bytes    *rate.Limiter
 	will     atomic.Pointer[will]
+	window   *window // nil without a Receive Maximum
 
 	identity      atomic.Pointer[Identity]
 	byCertificate bool // set before the link is seen by anybody else
@@ -53,6 +55,8 @@ type link struct {
 	expiryCap uint32 // session expiry to announce, 0 = none
 	packetID  uint16 // of the SUBSCRIBE, UNSUBSCRIBE or PUBREL being processed
 	codes     []byte // our answers to the filters of the SUBSCRIBE being processed, 0 = the library's
+	wants     []bool // which of them are owed retained messages
+	owed      []owed // the messages
 	decided   map[string]decision
 	decidedAt uint64 // the rules' generation that decided belongs to
 
@@ -95,6 +99,9 @@ func (l *link) Read(p []byte) (int, error) {
 		if herr := l.look(p[:n]); herr != nil {
 			return 0, herr
 		}
+	}
+	if err != nil {
+		l.farewell.Store(true)
 	}
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		if l.connected.Load() {
@@ -193,11 +200,28 @@ func (l *link) takeHeld(length int) int64 {
 // Write gives the client a bounded time to take the bytes. One that does not is disconnected: the library holds the
 // client's lock meanwhile, and whoever publishes to it waits for that lock.
 func (l *link) Write(p []byte) (int, error) {
+	if l.window != nil {
+		out := l.window.pass(p)
+		if len(out) > 0 {
+			if _, err := l.write(out); err != nil {
+				return 0, err
+			}
+		}
+		return len(p), nil
+	}
+	return l.write(p)
+}
+
+func (l *link) write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 0xe0 {
+		l.farewell.Store(true)
+	}
 	if err := l.SetWriteDeadline(time.Now().Add(l.b.cfg.Limits.WriteTimeout)); err != nil {
 		return 0, err
 	}
 	n, err := l.Conn.Write(p)
 	if err != nil {
+		l.farewell.Store(true)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			l.blame(reasonWriteTimeout)
 		}
@@ -212,10 +236,17 @@ func (l *link) Write(p []byte) (int, error) {
 // SetDeadline is how the library sets the keep-alive. It must not touch the deadline of a write under way.
 func (l *link) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
 
-// Close closes the connection, once.
+// Close closes the connection, once. The library closes without a word when a packet cannot be decoded; an MQTT 5 client
+// is told here (§4.13.1).
 func (l *link) Close() error {
 	err := net.ErrClosed
 	l.closeOnce.Do(func() {
+		if l.connected.Load() && l.protocol == 5 && l.cause.Load() == 0 && !l.farewell.Load() && l.cl.TryLock() {
+			l.farewell.Store(true)
+			_ = l.SetWriteDeadline(time.Now().Add(l.b.cfg.Limits.WriteTimeout))
+			_, _ = l.Conn.Write([]byte{0xe0, 1, codeMalformed})
+			l.cl.Unlock()
+		}
 		close(l.done)
 		err = l.Conn.Close()
 		l.b.memory.release(l.held.Swap(0))

@@ -21,6 +21,7 @@ var (
 
 // More reason codes.
 const (
+	codeMalformed      byte = 0x81
 	codeProtocolError  byte = 0x82
 	codeIDNotFound     byte = 0x92
 	codeReceiveMaximum byte = 0x93

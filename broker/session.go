@@ -35,10 +35,13 @@ type session struct {
 	willTimer *time.Timer
 	delayed   *will
 
-	mu    sync.Mutex
-	qos2  map[uint16]*qos2Entry
-	queue map[uint16]*queued // outbound messages that are not acknowledged, by packet identifier
-	bytes int64
+	mu       sync.Mutex
+	qos2     map[uint16]*qos2Entry
+	queue    map[uint16]*queued // outbound messages that are not acknowledged, by packet identifier
+	bytes    int64
+	unsent   int           // of them, those that were not on the wire yet
+	progress chan struct{} // closed when unsent falls; nil while nobody waits for that
+	slow     time.Time     // until then nobody waits for this client
 }
 
 // queued is an outbound message that waits for its acknowledgement.
@@ -56,7 +59,7 @@ func (b *Broker) claim(l *link, cl *mqtt.Client, id *Identity) (refusal, bool) {
 		b.mu.Lock()
 		s := b.sessions[cl.ID]
 		switch {
-		case s != nil && s.user != id.Name:
+		case s != nil && s.user != id.Name || s == nil && b.reserved(cl.ID, id):
 			b.mu.Unlock()
 			return refusal{reasonClientIDOwner, 0x85, 2, "the client identifier belongs to another user"}, false
 		case s != nil && s.link != nil:
@@ -87,6 +90,16 @@ func (b *Broker) claim(l *link, cl *mqtt.Client, id *Identity) (refusal, bool) {
 		b.mu.Unlock()
 		return refusal{}, true
 	}
+}
+
+// reserved reports whether a client identifier is another user's name. Many devices use their name as their identifier, and
+// nobody else can lock them out by taking it first.
+func (b *Broker) reserved(client string, id *Identity) bool {
+	if client == id.Name {
+		return false
+	}
+	_, known := b.opts.Users.Lookup(client)
+	return known && !id.MayWrite(client)
 }
 
 // beginSession prepares the session just before the library resumes it or makes a new one.
@@ -199,6 +212,9 @@ func (b *Broker) finish(l *link) {
 		cl.Stop(errRefused)
 		b.endConnection(l, errRefused, true)
 	}
+	if l.window != nil {
+		s.heldBack(l.window.unsent())
+	}
 	b.mu.Lock()
 	s.link = nil
 	s.away = time.Now()
@@ -239,11 +255,20 @@ func (b *Broker) removeSession(s *session) {
 	b.loaded.Delete(cl)
 }
 
-// evict drops the session that has waited longest. Called with mu held.
+// evict drops a session that waits: of the user who has most of them, the one that has waited longest. So one who makes
+// sessions without end drops its own. Called with mu held.
 func (b *Broker) evict() {
+	waiting := map[string]int{}
+	most := 0
+	for _, s := range b.sessions {
+		if s.link == nil {
+			waiting[s.user]++
+			most = max(most, waiting[s.user])
+		}
+	}
 	var oldest *session
 	for _, s := range b.sessions {
-		if s.link == nil && (oldest == nil || s.away.Before(oldest.away)) {
+		if s.link == nil && waiting[s.user] == most && (oldest == nil || s.away.Before(oldest.away)) {
 			oldest = s
 		}
 	}
@@ -302,12 +327,12 @@ func (b *Broker) mayDeliver(cl *mqtt.Client, topic string) bool {
 	return true
 }
 
-// enqueue counts and keeps a message that waits for the client's acknowledgement.
-func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) {
+// enqueue counts and keeps a message that waits for the client's acknowledgement. It reports whether it is a new one.
+func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.queue[pk.PacketID]; ok {
-		return // sent again after a reconnect
+		return false // sent again after a reconnect
 	}
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
@@ -315,10 +340,77 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) {
 	size := int64(len(pk.Payload) + len(pk.TopicName))
 	s.queue[pk.PacketID] = &queued{size: size}
 	s.bytes += size
+	s.unsent++
 	b.count.queued.Add(1)
 	b.count.queuedBytes.Add(size)
 	if s.persistent.Load() {
 		b.store.putMessage(s.id, pk, !cl.Closed())
+	}
+	return true
+}
+
+// A publisher waits this long at most for a subscriber that falls behind, and then nobody does for a while.
+const (
+	holdTime = 100 * time.Millisecond
+	slowTime = 5 * time.Second
+)
+
+// hold makes whoever publishes wait a moment for a connected client that is busy taking messages: the library drops what does
+// not fit into its queue of pending writes, QoS 1 and 2 too, and a burst would not fit. A client that is slow for longer
+// cannot hold up the others: it loses messages, which are counted.
+func (s *session) hold(b *Broker, cl *mqtt.Client) {
+	l := linkOf(cl)
+	if l == nil || cl.Closed() {
+		return
+	}
+	room := max(1, b.cfg.Limits.PendingWrites/2)
+	var limit *time.Timer
+	for {
+		s.mu.Lock()
+		if s.unsent <= room || time.Now().Before(s.slow) {
+			s.mu.Unlock()
+			return
+		}
+		if s.progress == nil {
+			s.progress = make(chan struct{})
+		}
+		progress := s.progress
+		s.mu.Unlock()
+		if limit == nil {
+			limit = time.NewTimer(holdTime)
+			defer limit.Stop()
+		}
+		select {
+		case <-progress:
+		case <-l.done:
+			return
+		case <-limit.C:
+			s.mu.Lock()
+			s.slow = time.Now().Add(slowTime)
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// onWire notes that one message fewer waits for the wire. Called with mu held.
+func (s *session) onWire() {
+	s.unsent--
+	if s.progress != nil {
+		close(s.progress)
+		s.progress = nil
+	}
+}
+
+// heldBack notes that messages which seemed sent were not.
+func (s *session) heldBack(ids []uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		if e, ok := s.queue[id]; ok && e.sent {
+			e.sent = false
+			s.unsent++
+		}
 	}
 }
 
@@ -332,6 +424,9 @@ func (s *session) dequeue(b *Broker, id uint16) bool {
 	}
 	delete(s.queue, id)
 	s.bytes -= e.size
+	if !e.sent {
+		s.onWire()
+	}
 	b.count.queued.Add(-1)
 	b.count.queuedBytes.Add(-e.size)
 	b.store.deleteMessage(s.id, id)
@@ -361,7 +456,10 @@ func (s *session) sentBefore(id uint16) bool {
 	if !ok {
 		return false
 	}
-	was := e.sent
+	if e.sent {
+		return true
+	}
 	e.sent = true
-	return was
+	s.onWire()
+	return false
 }

@@ -50,6 +50,7 @@ const (
 	reasonSubscribeLimit
 	reasonDeliveryACL
 	reasonSlowConsumer
+	reasonTooLarge
 	reasonQueueMessages
 	reasonQueueBytes
 	reasonQueueExpired
@@ -106,6 +107,7 @@ var reasonNames = [reasonCount]string{
 	reasonSubscribeLimit:     "max_subscriptions",
 	reasonDeliveryACL:        "delivery_acl",
 	reasonSlowConsumer:       "slow_consumer",
+	reasonTooLarge:           "client_max_packet_size",
 	reasonQueueMessages:      "queued_messages",
 	reasonQueueBytes:         "queued_bytes",
 	reasonQueueExpired:       "queue_expired",

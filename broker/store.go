@@ -355,6 +355,9 @@ func (b *Broker) loadMessage(key string, value []byte) bool {
 	size := int64(len(pk.Payload) + len(pk.TopicName))
 	s.queue[pk.PacketID] = &queued{size: size, sent: m.Sent}
 	s.bytes += size
+	if !m.Sent {
+		s.unsent++
+	}
 	b.count.queued.Add(1)
 	b.count.queuedBytes.Add(size)
 	b.sequence.Store(max(b.sequence.Load(), pk.Created))
