@@ -286,6 +286,27 @@ func TestLimitSessions(t *testing.T) {
 	}
 }
 
+// One user who makes sessions without end drops its own, not those of others.
+func TestLimitSessionsIsFair(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withUsers(t), withLimits(func(l *broker.Limits) { l.MaxSessions = 3 }))
+	visit := func(id, user, pass string) packet {
+		c := b.dial(t, 4)
+		p := c.mustConnect(connectOpts{id: id, user: user, pass: pass, resume: true})
+		c.disconnect()
+		eventually(t, "gone", func() bool { return b.Stats().Clients == 0 })
+		return p
+	}
+	visit("quiet", "dev2", "secret2")
+	for i := range 8 {
+		visit(fmt.Sprint("many", i), "dev1", "secret1")
+	}
+	b.reason(t, "max_sessions", 6)
+	if p := visit("quiet", "dev2", "secret2"); p.body[0] != 1 {
+		t.Fatal("the session of another user was dropped")
+	}
+}
+
 // A client that is silent for one and a half keep-alives is disconnected, and its will published.
 func TestLimitKeepAlive(t *testing.T) {
 	t.Parallel()

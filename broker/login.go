@@ -72,6 +72,14 @@ func (l *logins) check(addr netip.Addr, name string, password []byte) (*Identity
 	case <-wait.C:
 		return nil, reasonLoginBusy, false
 	}
+	// Meanwhile another attempt of this address may have failed: of many at once only the first are hashed.
+	l.mu.Lock()
+	shut = time.Now().Before(l.failures[addr].until)
+	l.mu.Unlock()
+	if shut {
+		<-l.slots
+		return nil, reasonLoginThrottled, false
+	}
 	right := verifyPassword(hash, password) && known
 	<-l.slots
 

@@ -244,7 +244,7 @@ func replaceFile(path string, data []byte) (err error) {
 		}
 	}()
 	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
+		err = errors.Join(inherit(f, dir), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

@@ -2,9 +2,12 @@ package broker_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,4 +233,65 @@ func TestDeviceIDsAreChecked(t *testing.T) {
 		c.publish("devices/a\x00b/telemetry", "1", 1, 1) // NUL: malformed (MQTT 5 §1.5.4)
 		c.wantClosed()
 	})
+}
+
+// A flood of wrong passwords from one address costs a few hashes, not one each: the others are turned away.
+func TestFloodOfLogins(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withUsers(t), func(c *broker.Config, _ *broker.Options) {
+		c.Auth.FailureDelay, c.Auth.MaxDelay, c.Auth.HashConcurrent = time.Hour, time.Hour, 2
+	})
+	const n = 60
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			c := b.dial(t, 5)
+			if p := c.connect(connectOpts{id: fmt.Sprint("c", i), user: "dev1", pass: "wrong"}); p.code() != 0x86 && p.code() != 0x9f {
+				t.Errorf("CONNACK %#x", p.code())
+			}
+		})
+	}
+	wg.Wait()
+	r := b.Stats().Reasons
+	if r["bad_credentials"] > 4 || r["bad_credentials"]+r["login_throttled"] != n {
+		t.Fatalf("%d were hashed, %d turned away", r["bad_credentials"], r["login_throttled"])
+	}
+}
+
+// Who takes another user's name for a client identifier does not lock that user out.
+func TestClientIDsOfOtherUsers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withUsers(t))
+	c := b.dial(t, 5)
+	if p := c.connect(connectOpts{id: "dev2", user: "dev1", pass: "secret1"}); p.code() != 0x85 {
+		t.Fatalf("CONNACK %#x", p.code())
+	}
+	b.reason(t, "client_id_owner", 1)
+	b.dial(t, 5).mustConnect(connectOpts{id: "dev2", user: "dev2", pass: "secret2"})
+	b.dial(t, 5).mustConnect(connectOpts{id: "whatever", user: "dev1", pass: "secret1"})
+}
+
+// Root writes the users file for whom the folder belongs to.
+func TestUsersFileBelongsToTheFoldersOwner(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 4321
+		if err := os.Chown(dir, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "users.json")
+	u, err := broker.OpenUsers(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Add(broker.User{Name: "d"}, []byte("x"), false); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(path)
+	if err != nil || int(st.Sys().(*syscall.Stat_t).Uid) != owner {
+		t.Fatalf("%v %+v", err, st)
+	}
 }
