@@ -15,6 +15,7 @@
 //	properties.read      x        x           x           x       x
 //	properties.write              x                       x       x
 //	gateway.read         x        x           x                   x
+//	gateway.operate               x                               x
 //	gateway.manage                                                x
 //
 // The role gateway is for a gateway below this one, and for a program that

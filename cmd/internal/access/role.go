@@ -27,7 +27,10 @@ const (
 	// ReadGateway is to see the gateway's own state: backlog, dead letters,
 	// clients, routes.
 	ReadGateway central.Permission = "gateway.read"
-	// ManageGateway is to change it: dead letters, users, tokens.
+	// OperateGateway is to act on it: retry and drop dead letters, end a
+	// client's connection.
+	OperateGateway central.Permission = "gateway.operate"
+	// ManageGateway is to change it: users, tokens, sessions.
 	ManageGateway central.Permission = "gateway.manage"
 )
 
@@ -48,7 +51,7 @@ func holders(need central.Permission) []Role {
 		return []Role{DeviceAdmin, Admin}
 	case central.WriteTelemetry:
 		return []Role{Gateway, Admin}
-	case central.TriggerCommands:
+	case central.TriggerCommands, OperateGateway:
 		return []Role{Operator, Admin}
 	case central.WriteProperties:
 		return []Role{Operator, Gateway, Admin}
