@@ -79,8 +79,10 @@ type Gateway struct {
 	client   *central.Client // nil without an uplink
 	loop     *bridge.Loop    // nil without an uplink
 	console  *console.Server // nil when it is turned off
+	page     *console.Dashboard
 	control  *control.Server
 	tokens   *access.Tokens
+	api      central.Service // the gateway itself, nil without a console
 	commands *downlink.Ledger
 	cleanup  cleanup
 }
@@ -183,10 +185,11 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 	g.routes = routes
 	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates, Commands: g.triggers})
 	g.loop, err = bridge.New(g.cfg.Bridge, bridge.Options{
-		Queue:   &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
-		Uplink:  uplink,
-		Log:     g.log.Named("bridge"),
-		OnState: g.uplinkChanged, OnSettled: g.triggers.Settled,
+		Queue:     &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
+		Uplink:    uplink,
+		Log:       g.log.Named("bridge"),
+		OnState:   g.uplinkChanged,
+		OnSettled: g.settled,
 		// Filled while the gateway runs.
 		LinkEvents: routes,
 	})
@@ -271,8 +274,12 @@ func (g *Gateway) openConsole() error {
 	if err != nil {
 		return err
 	}
+	g.page = console.NewDashboard(console.DashboardOptions{
+		Source: dashboard{g}, Tokens: g.tokens, TokenCommand: "iotc-gateway token create --role operator", Log: g.log,
+	})
 	server, err := console.New(console.Options{
-		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, API: api, Log: g.log.Named("console"),
+		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, Dashboard: g.page, API: api,
+		Log: g.log.Named("console"),
 	})
 	if err != nil {
 		return err
@@ -306,6 +313,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.broker.Run(parts) })
 	if g.console != nil {
 		group.Go(func() error { return g.console.Run(parts) })
+		group.Go(func() error { return g.page.Run(parts) })
 	}
 	group.Go(func() error { return g.control.Run(parts) })
 	group.Go(func() error { return g.watchUsers(parts) })

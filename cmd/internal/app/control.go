@@ -57,6 +57,9 @@ func (g *Gateway) watch() (seen <-chan control.Seen, missed func() uint64, stop 
 			case <-done:
 				return
 			case t := <-in:
+				if t.Refused != "" {
+					continue
+				}
 				select {
 				case out <- control.Seen{Publication: t.Publication, Trial: t.Trial}:
 				case <-done:

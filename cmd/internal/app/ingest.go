@@ -12,6 +12,7 @@ import (
 	"iotc-gateway/bridge"
 	"iotc-gateway/broker"
 	"iotc-gateway/buffer"
+	"iotc-gateway/cmd/internal/console"
 	"iotc-gateway/mapping"
 )
 
@@ -66,6 +67,7 @@ type ingest struct {
 	state        *mappingState
 	pressure     pressure
 	tap          tap
+	activity     activity
 	closed       atomic.Bool
 	counters     ingestCounters
 }
@@ -147,6 +149,7 @@ func (in *ingest) take(p *broker.Publication, pub *mapping.Publication, res *map
 		return
 	}
 	in.counters.note(&res.Tally)
+	in.activity.mapped(p, res.Records)
 	for _, m := range res.Publish {
 		in.answer(m)
 	}
@@ -227,6 +230,7 @@ func (in *ingest) unusable(p *broker.Publication, err error) {
 func (in *ingest) deadLetter(p *broker.Publication, reason, message, device string) {
 	in.counters.DeadLettered.Add(1)
 	in.counters.reason(reason)
+	in.activity.fault(device, console.Fault{Time: p.Received, Where: "field", Reason: reason, Message: message})
 	in.log.Warn("publication became a dead letter", zap.String("reason", reason), zap.String("topic", p.Topic),
 		zap.String("device", device), zap.String("client", p.Client), zap.String("message", message))
 	in.append(p, &buffer.Batch{DeadLetters: []buffer.DeadLetter{{
@@ -258,6 +262,7 @@ func (in *ingest) storeFailed(p *broker.Publication, err error) {
 func (in *ingest) refuse(p *broker.Publication, code byte, reason, message string) {
 	in.counters.Refused.Add(1)
 	in.counters.reason(reason)
+	in.tap.refused(p, reason+": "+message)
 	p.Settle(broker.Outcome{Code: code, Reason: message})
 }
 

@@ -58,6 +58,7 @@ func (g *Gateway) localAPI() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.api = service
 	guard := access.NewGuard(g.tokens, g.log)
 	return guard.Wrap(central.NewHandler(service, central.HandlerOptions{Authorizer: guard, Log: g.log.Named("api")})), nil
 }

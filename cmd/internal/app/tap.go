@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"iotc-gateway/broker"
 	"iotc-gateway/mapping"
 )
 
@@ -16,6 +17,9 @@ const tapRoom = 256
 type Tapped struct {
 	Publication mapping.Captured
 	Trial       mapping.Trial
+	// Refused says why the publication was not acknowledged after all; it was
+	// shown before with what it would have become.
+	Refused string
 }
 
 // tap shows publications to those who watch. While nobody does it costs one
@@ -72,6 +76,17 @@ func (t *tap) show(pub *mapping.Publication, mapper *mapping.Mapper, res *mappin
 	default:
 		seen.Trial.Err = &mapping.Error{Code: mapping.CodeInternal, Message: err.Error()}
 	}
+	t.send(seen)
+}
+
+// refused tells the watchers of a publication that could not be stored.
+func (t *tap) refused(p *broker.Publication, why string) {
+	if t.watched.Load() > 0 {
+		t.send(Tapped{Publication: mapping.Capture(publicationOf(p)), Trial: mapping.Trial{Topic: p.Topic}, Refused: why})
+	}
+}
+
+func (t *tap) send(seen Tapped) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.watchers {

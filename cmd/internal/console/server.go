@@ -26,7 +26,10 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// API is the local IoT Central API, mounted at /api. Nil leaves it out.
 	API http.Handler
-	Log *zap.Logger
+	// Dashboard is the operators' page, mounted at /console/. Nil leaves it
+	// out.
+	Dashboard *Dashboard
+	Log       *zap.Logger
 }
 
 // Server is the console. New binds its address, Run serves it.
@@ -54,6 +57,9 @@ func New(opts Options) (*Server, error) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          zap.NewStdLog(opts.Log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 	}
+	if opts.Dashboard != nil {
+		s.http.RegisterOnShutdown(opts.Dashboard.EndStreams)
+	}
 	return s, nil
 }
 
@@ -70,6 +76,11 @@ func routes(opts Options) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))
 	if opts.API != nil {
 		mux.Handle("/api/", opts.API)
+	}
+	if opts.Dashboard != nil {
+		mux.Handle("/console/", opts.Dashboard)
+		mux.Handle("/console", opts.Dashboard)
+		mux.Handle("/{$}", opts.Dashboard)
 	}
 	return mux
 }
