@@ -20,6 +20,7 @@ func commands() []*cobra.Command {
 		newCertCommand(),
 		newHealthcheckCommand(),
 		newDoctorCommand(),
+		newSimulateCommand(),
 		newBenchCommand(),
 		newVersionCommand(),
 	}
