@@ -31,6 +31,9 @@ type BareResult struct {
 // PerSecond is the rate.
 func (r BareResult) PerSecond() float64 { return float64(r.Messages) / r.Elapsed.Seconds() }
 
+// PerThousand is the CPU time of 1,000 calls in milliseconds.
+func (r BareResult) PerThousand() float64 { return milliseconds(r.CPU) / float64(r.Messages) * 1000 }
+
 // RunBare posts the bodies that a gateway would post, with the headers it would send, and does nothing else: a
 // net/http client with one kept connection for each of its goroutines. It is the yardstick for delivery, and runs in a
 // process of its own so that neither the load generator's memory nor its collector weigh on it.

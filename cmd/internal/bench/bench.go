@@ -27,6 +27,7 @@ type Options struct {
 	Version    byte          // of MQTT: 4 for 3.1.1 (the default), 5
 	DataDir    string        // where stores are made; empty for a temporary directory on disk
 	Keep       bool          // leave stores, configurations and logs behind
+	Profiles   string        // directory for a CPU profile of every gateway; empty for none
 	Executable string        // the gateway; empty for this program
 	Label      string        // the gateway's version, for the report
 
@@ -75,6 +76,11 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	if opts.Executable == "" {
 		if opts.Executable, err = os.Executable(); err != nil {
 			return Report{}, fmt.Errorf("find own executable: %w", err)
+		}
+	}
+	if opts.Profiles != "" {
+		if err := os.MkdirAll(opts.Profiles, 0o700); err != nil {
+			return Report{}, fmt.Errorf("make the directory for profiles: %w", err)
 		}
 	}
 	root, err := makeRoot(opts.DataDir)

@@ -38,6 +38,8 @@ type gateway struct {
 	mqtt       string
 	console    string
 	memory     string
+	profile    string // where each process leaves a CPU profile; empty for none
+	started    int    // processes so far
 
 	process *process
 	watch   *watch
@@ -134,8 +136,12 @@ func (g *gateway) spawn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start gateway: %w", err)
 	}
-	defer func() { _ = log.Close() }()                                                                     // the child has its own
-	cmd := exec.CommandContext(ctx, g.executable, "run", "--config", filepath.Join(g.dir, "gateway.yaml")) //nolint:gosec // it is this program
+	defer func() { _ = log.Close() }() // the child has its own
+	args := []string{"run", "--config", filepath.Join(g.dir, "gateway.yaml")}
+	if g.started++; g.profile != "" {
+		args = append(args, "--cpuprofile", fmt.Sprintf("%s-%d.pprof", g.profile, g.started))
+	}
+	cmd := exec.CommandContext(ctx, g.executable, args...) //nolint:gosec // it is this program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = environment()
 	if g.memory != "" {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -98,6 +99,9 @@ func (r *run) prepare(s Settings) (*gateway, error) {
 		return nil, err
 	}
 	r.gateways = append(r.gateways, g)
+	if r.opts.Profiles != "" {
+		g.profile = filepath.Join(r.opts.Profiles, fmt.Sprintf("%s-%d", r.name, len(r.gateways)))
+	}
 	return g, nil
 }
 
@@ -218,20 +222,20 @@ func (r *run) bare(ctx context.Context, messages int) (BareResult, error) {
 }
 
 // beside measures the bare client before and after something else, so that a machine that speeds up or slows down
-// meanwhile favours neither. It returns the rate of both halves together.
-func (r *run) beside(ctx context.Context, messages int, between func() error) (perSecond float64, err error) {
+// meanwhile favours neither. It returns both halves together.
+func (r *run) beside(ctx context.Context, messages int, between func() error) (BareResult, error) {
 	before, err := r.bare(ctx, messages/2)
 	if err != nil {
-		return 0, err
+		return BareResult{}, err
 	}
 	if err := between(); err != nil {
-		return 0, err
+		return BareResult{}, err
 	}
 	after, err := r.bare(ctx, messages/2)
 	if err != nil {
-		return 0, err
+		return BareResult{}, err
 	}
-	both := BareResult{Messages: before.Messages + after.Messages, Elapsed: before.Elapsed + after.Elapsed}
-	r.say("bare client %.0f/s", both.PerSecond())
-	return both.PerSecond(), nil
+	both := BareResult{Messages: before.Messages + after.Messages, Elapsed: before.Elapsed + after.Elapsed, CPU: before.CPU + after.CPU}
+	r.say("bare client %.0f/s, %.1f CPU ms per 1,000", both.PerSecond(), both.PerThousand())
+	return both, nil
 }

@@ -105,9 +105,10 @@ func steadyScenario(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	r.outcome.add("bare client", "/s", bare)
+	r.outcome.add("bare client", "/s", bare.PerSecond())
+	r.outcome.add("bare client, CPU per 1,000", "ms", bare.PerThousand())
 	r.outcome.add("delivered", "/s", result.delivered)
-	r.outcome.aim("delivered, of the bare client", "", result.delivered/bare, ">=", 0.60)
+	r.outcome.aim("delivered, of the bare client", "", result.delivered/bare.PerSecond(), ">=", 0.60)
 	r.outcome.add("accepted", "/s", result.accepted)
 	r.outcome.aim("CPU per 1,000", "ms", result.cpu, "<=", 45)
 	r.outcome.aim("bytes written per accepted byte", "", result.written, "<", 3)
