@@ -69,8 +69,11 @@ func (s *Store) Append(b *Batch, done func(err error)) {
 		return
 	}
 	s.pending = append(s.pending, o)
+	enough := len(s.pending)-s.pendHead >= s.lingerTo
 	s.mu.Unlock()
-	s.poke()
+	if enough {
+		s.poke()
+	}
 }
 
 // measure checks and adds up a batch without the lock.

@@ -103,6 +103,55 @@ func BenchmarkSteady(b *testing.B) {
 	}
 }
 
+// BenchmarkPaced appends 12,000 records a second from 50 devices, whatever the disk does: what a transaction costs, and
+// how many records share one, decides here.
+func BenchmarkPaced(b *testing.B) {
+	s := setup(b)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var workers sync.WaitGroup
+	for range 32 {
+		workers.Go(func() {
+			for {
+				l, err := s.Next(ctx, buffer.LeaseOptions{})
+				if err != nil {
+					return
+				}
+				s.Commit(l)
+			}
+		})
+	}
+	var acks sync.WaitGroup
+	var waited atomic.Int64
+	value := payload(1)
+	acks.Add(b.N)
+	c0, w0 := cpu(), written()
+	b.ResetTimer()
+	start := time.Now()
+	for i := range b.N {
+		if ahead := time.Until(start.Add(time.Duration(i) * time.Second / 12_000)); ahead > 500*time.Microsecond {
+			time.Sleep(ahead)
+		}
+		at := time.Now()
+		r := buffer.Record{Class: buffer.ClassTelemetry, Device: "device-" + strconv.Itoa(i%50), Value: bytes.Clone(value), Time: 1}
+		s.Append(&buffer.Batch{Records: []buffer.Record{r}}, func(err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			waited.Add(int64(time.Since(at)))
+			acks.Done()
+		})
+	}
+	acks.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(cpu()-c0)/float64(b.N)/1e3, "cpu-us/op")
+	b.ReportMetric(float64(written()-w0)/float64(b.N)/200, "bytes/byte")
+	b.ReportMetric(float64(b.N)/float64(s.Stats().Commits), "op/commit")
+	b.ReportMetric(float64(waited.Load())/float64(b.N)/1e6, "ack-ms")
+	cancel()
+	workers.Wait()
+}
+
 func flood(b testing.TB, s *bundle, clients, window, n int) {
 	var wg sync.WaitGroup
 	var left atomic.Int64

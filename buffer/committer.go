@@ -10,6 +10,7 @@ func (s *Store) run() {
 	defer close(s.stopped)
 	p := &plan{}
 	for {
+		s.linger()
 		s.makeRoom()
 		if s.plan(p) {
 			s.commit(p)

@@ -100,6 +100,7 @@ func (s *Store) start() error {
 	s.delayTimer = time.AfterFunc(time.Hour, s.due)
 	s.delayTimer.Stop()
 	s.flushTimer = time.AfterFunc(time.Hour, s.flushDue)
+	s.lingerTimer = time.NewTimer(time.Hour)
 	s.flushTimer.Stop()
 	s.checkSpace()
 	s.setLimit()

@@ -81,6 +81,7 @@ func (s *Store) plan(p *plan) bool {
 	if len(p.ops) == 0 && !s.flushNow && len(s.gone) < maxGone {
 		return false
 	}
+	s.began, s.before = time.Now(), len(p.ops)
 	if !s.writable() {
 		return len(p.ops) > 0
 	}

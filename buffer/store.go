@@ -71,6 +71,11 @@ type Store struct {
 	dlPend    int64
 	overlay   map[string]cover
 
+	began       time.Time   // of the last transaction
+	before      int         // appends that it had
+	lingerTo    int         // appends for which the committer is woken; 0: the first
+	lingerTimer *time.Timer // the committer's own
+
 	txn     uint64
 	next    uint64
 	nextDL  uint64
@@ -152,6 +157,7 @@ func (s *Store) Close(ctx context.Context) error {
 	s.closed = true
 	s.delayTimer.Stop()
 	s.flushTimer.Stop()
+	s.lingerTimer.Stop()
 	left := s.pending[s.pendHead:]
 	s.pending, s.pendHead = nil, 0
 	s.mu.Unlock()

@@ -1,0 +1,84 @@
+package buffer_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"iotc-gateway/buffer"
+)
+
+// TestLinger shows when a transaction waits for more: only while fewer wait than the one before had, and at most two
+// milliseconds from its beginning.
+func TestLinger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		commits, gate := 0, (chan struct{})(nil)
+		s := setup(t, func(b *bundle) {
+			b.opt.Commit = func(commit func() error) error {
+				if gate != nil {
+					<-gate
+				}
+				commits++
+				return commit()
+			}
+		})
+		let := func(n int) {
+			for range n {
+				gate <- struct{}{}
+			}
+			synctest.Wait()
+		}
+		acked := 0
+		n := 0
+		add := func(count int) {
+			for range count {
+				s.Append(&buffer.Batch{Records: []buffer.Record{telemetry("a", n)}}, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					acked++
+				})
+				n++
+			}
+			synctest.Wait()
+		}
+		expect := func(when string, wantCommits, wantAcked int) {
+			t.Helper()
+			if commits != wantCommits || acked != wantAcked {
+				t.Fatalf("%s: %d transactions and %d acknowledged, want %d and %d", when, commits, acked, wantCommits, wantAcked)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		commits, gate = 0, make(chan struct{}, 100)
+
+		add(1) // a lone publish is written at once
+		add(8) // and these come while it is
+		let(1)
+		expect("a lone publish", 1, 1)
+		let(1)
+		expect("what came meanwhile", 2, 9)
+
+		let(10)
+		add(3)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		expect("fewer than before, on their way", 2, 9)
+		add(5)
+		expect("as many as before", 3, 17)
+		add(1)
+		time.Sleep(2*time.Millisecond - 1)
+		synctest.Wait()
+		expect("one of eight", 3, 17)
+		time.Sleep(1)
+		synctest.Wait()
+		expect("the time is up", 4, 18)
+
+		time.Sleep(10 * time.Millisecond)
+		add(1)
+		expect("a lone publish after a flood", 5, 19)
+		close(gate)
+		s.close()
+	})
+}
