@@ -28,11 +28,8 @@ func (c *Client) readAnswer(resp *http.Response) ([]byte, error) {
 	if resp.ContentLength == 0 {
 		return nil, nil
 	}
-	if kind := resp.Header.Get("Content-Type"); kind != "" && !isJSON(kind) {
-		return nil, fmt.Errorf("%w: status %d with the media type %q", ErrNotAnAnswer, resp.StatusCode, cut(clean(kind), 100))
-	}
-	if resp.ContentLength > c.maxBody {
-		return nil, fmt.Errorf("%w: it has %d bytes, more than %d", ErrNotAnAnswer, resp.ContentLength, c.maxBody)
+	if err := c.checkAnswer(resp.StatusCode, resp.Header.Get("Content-Type"), resp.ContentLength); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBody+1))
 	if err != nil {
@@ -42,6 +39,19 @@ func (c *Client) readAnswer(resp *http.Response) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrNotAnAnswer, c.maxBody)
 	}
 	return body, nil
+}
+
+// checkAnswer looks at the media type and the length of the body, which is -1 where it is not known, before it is read.
+func (c *Client) checkAnswer(status int, kind string, length int64) error {
+	switch {
+	case length == 0:
+		return nil
+	case kind != "" && !isJSON(kind):
+		return fmt.Errorf("%w: status %d with the media type %q", ErrNotAnAnswer, status, cut(clean(kind), 100))
+	case length > c.maxBody:
+		return fmt.Errorf("%w: it has %d bytes, more than %d", ErrNotAnAnswer, length, c.maxBody)
+	}
+	return nil
 }
 
 // answerError makes an Error of an answer that is no success; the body may be of any kind or missing.

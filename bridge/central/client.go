@@ -31,9 +31,12 @@ type Client struct {
 	rt      http.RoundTripper
 	token   credential
 	// fixed is the header every request starts from; its values are shared and never changed.
-	fixed   http.Header
-	maxBody int64
-	now     func() time.Time
+	fixed http.Header
+	// plainHead is what every head of a plain call has between its first line and the token.
+	plainHead string
+	plainBase bool // the base needs no escaping
+	maxBody   int64
+	now       func() time.Time
 	// suspect is set by a call that ran out of time: the idle connections of the same link are then given up.
 	suspect atomic.Bool
 }
@@ -96,6 +99,8 @@ func NewClient(cfg Config, opts ClientOptions) (*Client, error) {
 	for name, value := range cfg.Headers {
 		c.fixed[textproto.CanonicalMIMEHeaderKey(name)] = []string{value}
 	}
+	c.plainHead = plainHead(base.Host, c.fixed)
+	c.plainBase = base.EscapedPath() == base.Path
 	switch {
 	case opts.Token != nil:
 		c.token.source = opts.Token
@@ -143,6 +148,23 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 	if r.requestID != "" && checkToken(r.requestID) != nil {
 		return &TransportError{Op: r.op, Err: errors.New("the request id is no printable ASCII on one line")}
 	}
+	if d, ok := c.rt.(*direct); ok && c.isPlain(r) && !d.generalOnly.Load() {
+		answer, resp, err := d.call(ctx, c.timeout, r.body, r.method, " ", c.base.Path, r.path, "?", c.query, r.query,
+			c.plainHead, auth.value[0], plainRequestID(r.requestID), r.requestID)
+		switch {
+		case errors.Is(err, errGeneral):
+		case err != nil:
+			return c.lost(r.op, err, maybeSent(err, nil))
+		case resp == nil:
+			c.answered()
+			if err := c.checkAnswer(answer.status, answer.kind, int64(len(answer.body))); err != nil {
+				return c.lost(r.op, err, true)
+			}
+			return c.take(r.op, answer.status, answer.body, read)
+		default:
+			return c.settle(r, resp, auth, read)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var sent *sentTrace
@@ -154,29 +176,33 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 	if err != nil {
 		return c.lost(r.op, err, maybeSent(err, sent))
 	}
-	defer resp.Body.Close()
+	return c.settle(r, resp, auth, read)
+}
+
+// answered notes that the link carries answers.
+func (c *Client) answered() {
 	if c.suspect.Load() {
 		c.suspect.Store(false)
 	}
+}
+
+// settle reads an answer to its end.
+func (c *Client) settle(r *request, resp *http.Response, auth *authorization, read func(status int, body []byte) error) error {
+	defer resp.Body.Close()
+	c.answered()
 	if resp.StatusCode < http.StatusOK {
 		// Interim answers were passed over, so this is no status of HTTP at all.
 		return c.lost(r.op, fmt.Errorf("%w: status %d", ErrNotAnAnswer, resp.StatusCode), true)
 	}
 	switch resp.StatusCode {
 	case http.StatusNoContent:
-		if read == nil {
-			return nil
-		}
-		return c.accept(r.op, read(resp.StatusCode, nil))
+		return c.take(r.op, resp.StatusCode, nil, read)
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
 		body, err := c.readAnswer(resp)
 		if err != nil {
 			return c.lost(r.op, err, true)
 		}
-		if read == nil {
-			return nil
-		}
-		return c.accept(r.op, read(resp.StatusCode, body))
+		return c.take(r.op, resp.StatusCode, body, read)
 	case http.StatusUnauthorized:
 		// The token may have been replaced since it was read: the next call uses what is there now. A source that fails
 		// leaves the old token, and the answer tells more than its error.
@@ -241,9 +267,12 @@ func (c *Client) lost(op string, err error, maybe bool) error {
 	return e
 }
 
-// accept wraps the error of reading an accepted answer: the server took the call, yet what it said is unknown.
-func (c *Client) accept(op string, err error) error {
-	if err != nil {
+// take hands an accepted answer to who wants it. The server took the call even if what it said cannot be read.
+func (c *Client) take(op string, status int, body []byte, read func(status int, body []byte) error) error {
+	if read == nil {
+		return nil
+	}
+	if err := read(status, body); err != nil {
 		return &TransportError{Op: op, MaybeSent: true, Err: err}
 	}
 	return nil

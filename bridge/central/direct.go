@@ -20,6 +20,9 @@ import (
 // The general transport hands each request to a writing and each answer to a reading goroutine, which costs more than
 // the rest of a small call together. What direct cannot do (HTTP/2, a proxy) goes to the general transport.
 //
+// Calls with a body go through call, which builds no http.Request and, when the answer is plain, no http.Response either;
+// the others through RoundTrip.
+//
 // It never repeats a request by itself. A connection that was idle for a while is looked at before it is used, so that
 // one which the server closed meanwhile costs no call.
 type direct struct {
@@ -50,6 +53,40 @@ type directConn struct {
 	in    *bufio.Reader
 	out   []byte
 	used  time.Time
+
+	// A context that call was given ends what the connection does, until another call needs another one.
+	watched context.Context //nolint:containedctx // of the call, or of the last one
+	unwatch func() bool     // nil: none is watched
+}
+
+// watch lets the end of ctx end what the connection does. It reports false for a connection that the end of the context
+// before has made unusable. The callers of a client share a context, so that mostly there is nothing to do.
+func (c *directConn) watch(ctx context.Context) bool {
+	if c.unwatch != nil && c.watched == ctx {
+		return true
+	}
+	if !c.forget() {
+		return false
+	}
+	c.watched = ctx
+	c.unwatch = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	return true
+}
+
+// forget ends the watch. It reports false when the context has ended, for then the deadline may be set at any moment.
+func (c *directConn) forget() bool {
+	if c.unwatch == nil {
+		return true
+	}
+	ok := c.unwatch()
+	c.watched, c.unwatch = nil, nil
+	return ok
+}
+
+// Close also ends the watch.
+func (c *directConn) Close() error {
+	c.forget()
+	return c.Conn.Close() //nolint:wrapcheck // nobody looks at it
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -62,9 +99,12 @@ func (d *direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	if trace != nil && trace.GetConn != nil {
 		trace.GetConn(d.address)
 	}
-	c, err := d.connect(ctx)
-	if err != nil {
-		return nil, err
+	c := d.reuse((*directConn).forget)
+	if c == nil {
+		var err error
+		if c, err = d.open(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if c == nil {
 		return d.general.RoundTrip(req)
@@ -228,19 +268,23 @@ func (b *directBody) Close() error {
 	return nil
 }
 
-// connect takes an idle connection or makes one. Without an error, a nil connection says that the server speaks HTTP/2.
-func (d *direct) connect(ctx context.Context) (*directConn, error) {
+// reuse takes an idle connection that is fit; nil says that there is none.
+func (d *direct) reuse(fit func(*directConn) bool) *directConn {
 	now := time.Now()
 	for {
 		c := d.take()
 		if c == nil {
-			break
+			return nil
 		}
-		if idle := now.Sub(c.used); idle < d.lookAfter || idle < idleTimeout && c.alive() {
-			return c, nil
+		if idle := now.Sub(c.used); fit(c) && (idle < d.lookAfter || idle < idleTimeout && c.alive()) {
+			return c
 		}
 		_ = c.Close()
 	}
+}
+
+// open makes a connection. Without an error, a nil connection says that the server speaks HTTP/2.
+func (d *direct) open(ctx context.Context) (*directConn, error) {
 	conn, err := d.dial(ctx, "tcp", d.address)
 	if err != nil {
 		return nil, err
@@ -294,7 +338,13 @@ func (d *direct) take() *directConn {
 
 // put keeps a connection for the next call. The ones that wait longest are closed when there are too many, or when they
 // waited too long.
+//
+// One that holds something unread is given up: it would be taken for the next call's answer.
 func (d *direct) put(c *directConn) {
+	if c.in.Buffered() > 0 {
+		_ = c.Close()
+		return
+	}
 	c.used = time.Now()
 	d.mu.Lock()
 	d.idle = append(d.idle, c)
