@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"iotc-gateway/mapping"
@@ -97,7 +98,7 @@ func (m *z2mMessage) directory() error {
 	for i := range entries {
 		e := &entries[i]
 		device, ok := z2mAddress(e.Address)
-		if !ok || e.Name == "" || slices.Contains(index.Devices, device) {
+		if !ok || e.Name == "" || strings.ContainsAny(e.Name, "+#\x00") || slices.Contains(index.Devices, device) { // no topic could have the name
 			m.res.Tally.Unsupported++
 			continue
 		}

@@ -175,6 +175,8 @@ func TestZigbee2MQTTFaults(t *testing.T) {
 	s.publish("zigbee2mqtt/bridge/groups", `5`, `undecodable: zigbee2mqtt: bridge/groups: number instead of what Zigbee2MQTT publishes there`)
 	s.publish("zigbee2mqtt/bridge/state", `perhaps`, `undecodable: zigbee2mqtt: "perhaps" is neither online nor offline`)
 	s.publish("zigbee2mqtt/bridge/response/x", `[`, `undecodable: zigbee2mqtt: bridge/response: unexpected end of JSON input`)
+	s.publish("zigbee2mqtt/bridge/devices", strings.ReplaceAll(z2mDevices("my_plug", "a/+"), z2mCoord, "here"),
+		`property `+z2mBulb+` online false`, `property `+z2mCoord+` online false`, `unchanged 4`, `unsupported 2`)
 	many := "[" + strings.Repeat(`{},`, 1000) + "{}]"
 	s.publish("zigbee2mqtt/bridge/devices", many, `too_large: zigbee2mqtt: bridge/devices has 1001 devices, at most 1000 are mapped`)
 	s.publish("zigbee2mqtt/bridge/groups", many, `too_large: zigbee2mqtt: bridge/groups has 1001 groups, at most 1000 are mapped`)
