@@ -4,6 +4,7 @@
 package preset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,6 +44,11 @@ func Names() []string {
 
 // Families makes the families of a configuration. All faults are in the error,
 // joined.
+//
+// Families whose topics begin with a word of their own (zigbee2mqtt/...) come
+// before those whose topics begin with the device (<device>/status), in whatever
+// order the user wrote them: otherwise homeassistant/status would be a device
+// named homeassistant.
 func Families(presets []mapping.Preset) ([]mapping.Family, error) {
 	known := constructors()
 	var families []mapping.Family
@@ -62,5 +68,14 @@ func Families(presets []mapping.Preset) ([]mapping.Family, error) {
 			families = append(families, f)
 		}
 	}
+	slices.SortStableFunc(families, func(a, b mapping.Family) int { return cmp.Compare(openness(a), openness(b)) })
 	return families, errors.Join(faults...)
+}
+
+// openness is 1 for a family with a topic whose first level is not fixed.
+func openness(f mapping.Family) int {
+	if slices.ContainsFunc(f.Patterns(), func(p string) bool { return strings.HasPrefix(p, "{") }) {
+		return 1
+	}
+	return 0
 }
