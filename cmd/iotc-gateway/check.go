@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,8 +20,9 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Check a configuration and report every fault at once",
 		Long: `check reads a configuration as run would, with the environment and --set over
-it, and reports every fault with file, line and key. It starts nothing, and
-opens neither store nor network.`,
+it, and reports every fault with file, line and key, in the device templates too.
+It warns of routes that can never match or that hide others. It starts nothing,
+and opens neither store nor network.`,
 		Example: `  iotc-gateway check /etc/iotc-gateway/gateway.yaml
   iotc-gateway check --config gateway.yaml --show   print what would be in force`,
 		Args: cobra.MaximumNArgs(1),
@@ -34,14 +34,18 @@ opens neither store nor network.`,
 				flags.path = args[0]
 			}
 			cfg, err := flags.load()
+			var warnings []configs.Fault
 			if err == nil {
-				err = compile(cfg)
+				warnings, err = compile(cfg)
 			}
 			if output == "json" {
-				return printCheckJSON(cmd, err)
+				return printCheckJSON(cmd, warnings, err)
 			}
 			if err != nil {
 				return err
+			}
+			for _, w := range warnings {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 			}
 			if show {
 				text, err := cfg.Marshal()
@@ -67,15 +71,17 @@ opens neither store nor network.`,
 
 // printCheckJSON prints the faults as an array and ends with the same code as
 // the text.
-func printCheckJSON(cmd *cobra.Command, err error) error {
+func printCheckJSON(cmd *cobra.Command, warnings []configs.Fault, err error) error {
 	report := struct {
-		Valid  bool            `json:"valid"`
-		Faults []configs.Fault `json:"faults"`
-	}{Valid: err == nil, Faults: []configs.Fault{}}
-	if e, ok := errors.AsType[*configs.Error](err); ok {
-		report.Faults = e.Faults
-	} else if err != nil {
-		return err
+		Valid    bool            `json:"valid"`
+		Faults   []configs.Fault `json:"faults"`
+		Warnings []configs.Fault `json:"warnings"`
+	}{Valid: err == nil, Faults: []configs.Fault{}, Warnings: warnings}
+	if err != nil {
+		report.Faults = app.Faults(err)
+	}
+	if warnings == nil {
+		report.Warnings = []configs.Fault{}
 	}
 	if err := json.NewEncoder(cmd.OutOrStdout()).Encode(report); err != nil {
 		return err
@@ -87,9 +93,9 @@ func printCheckJSON(cmd *cobra.Command, err error) error {
 }
 
 // compile finds the faults that only show when the mapping is made.
-func compile(cfg *configs.Config) error {
-	if err := app.Compile(cfg); err != nil {
-		return exitCode{exitUsage, err}
+func compile(cfg *configs.Config) (warnings []configs.Fault, err error) {
+	if warnings, err = app.Compile(cfg); err != nil {
+		return nil, exitCode{exitUsage, err}
 	}
-	return nil
+	return warnings, nil
 }

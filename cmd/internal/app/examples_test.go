@@ -26,7 +26,11 @@ func TestShippedExamplesCompile(t *testing.T) {
 		if err == nil {
 			// Folders of a site are there on the site.
 			cfg.Mapping.TemplatesDir, cfg.Mapping.DefaultTemplate = "", ""
-			err = app.Compile(cfg)
+			var warnings []configs.Fault
+			warnings, err = app.Compile(cfg)
+			for _, w := range warnings {
+				t.Errorf("warning: %s", w)
+			}
 		}
 		if err != nil {
 			t.Errorf("%s: %v", f, err)

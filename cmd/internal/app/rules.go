@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,10 +20,47 @@ type rules struct {
 }
 
 // Compile makes what can be made of a configuration without opening anything,
-// for the faults that only show then.
-func Compile(cfg *configs.Config) error {
-	_, err := compileRules(cfg, func(string) string { return cfg.Mapping.DefaultTemplate })
-	return err
+// for the faults that only show then. The warnings are about what works and is
+// probably not meant, such as a route that hides another.
+func Compile(cfg *configs.Config) (warnings []configs.Fault, err error) {
+	r, err := compileRules(cfg, func(string) string { return cfg.Mapping.DefaultTemplate })
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range r.mapper.Warnings() {
+		path := "mapping." + w.Path
+		at := cfg.Where(path)
+		if w.Source.File != "" {
+			at = configs.Position{File: w.Source.File, Line: w.Source.Line}
+		}
+		warnings = append(warnings, configs.Fault{Position: at, Path: path, Message: w.Message})
+	}
+	return append(warnings, templateFaults(r.templates.Warnings())...), nil
+}
+
+// Faults takes apart what Compile, or reading a configuration, found to be
+// wrong.
+func Faults(err error) []configs.Fault {
+	if e, ok := errors.AsType[*configs.Error](err); ok {
+		return e.Faults
+	}
+	if p, ok := errors.AsType[template.Problems](err); ok {
+		return templateFaults(p)
+	}
+	return []configs.Fault{{Message: err.Error()}}
+}
+
+func templateFaults(problems template.Problems) (faults []configs.Fault) {
+	for _, p := range problems {
+		message := p.Message
+		if p.Hint != "" {
+			message += " (" + p.Hint + ")"
+		}
+		faults = append(faults, configs.Fault{
+			Position: configs.Position{File: p.File, Line: p.Line, Column: p.Column}, Path: "mapping.templates_dir", Message: message,
+		})
+	}
+	return faults
 }
 
 // Mapper makes the mapper of a configuration, to try it out. Every device has

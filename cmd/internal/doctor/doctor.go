@@ -100,7 +100,7 @@ func (e *examination) checkConfiguration() {
 	}
 	err := e.ConfigErr
 	if err == nil {
-		err = app.Compile(e.Config)
+		_, err = app.Compile(e.Config)
 	}
 	if faults, ok := errors.AsType[*configs.Error](err); ok {
 		for _, f := range faults.Faults {
