@@ -84,6 +84,8 @@ type Gateway struct {
 	tokens   *access.Tokens
 	api      central.Service // the gateway itself, nil without a console
 	commands *downlink.Ledger
+	status   statusTopics
+	apiCalls apiCalls
 	cleanup  cleanup
 }
 
@@ -217,6 +219,7 @@ func (g *Gateway) uplinkChanged(st bridge.Status) {
 	g.registry.LinkChanged(st)
 	g.desired.LinkChanged(st)
 	g.triggers.LinkChanged(st)
+	g.tellUplink(st)
 	g.log.Info("uplink", zap.Stringer("state", st.State), zap.String("reason", st.Reason))
 }
 
@@ -341,6 +344,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		group.Go(func() error { return g.watchRoutes(parts) })
 	}
 	group.Go(func() error { return g.reportHealth(parts) })
+	group.Go(func() error { return g.tellStatus(parts) })
 	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
 	group.Go(func() error { return g.tellServiceManager(parts) })
 	g.greet(g.rules.Load().mapper)
@@ -370,6 +374,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // is on disk and acknowledged.
 func (g *Gateway) stopIntake() {
 	g.farewell(g.rules.Load().mapper)
+	g.tellStopped()
 	g.broker.StopAccepting()
 	g.ingest.closed.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)

@@ -60,7 +60,7 @@ func (g *Gateway) localAPI() (http.Handler, error) {
 	}
 	g.api = service
 	guard := access.NewGuard(g.tokens, g.log)
-	return guard.Wrap(central.NewHandler(service, central.HandlerOptions{Authorizer: guard, Log: g.log.Named("api")})), nil
+	return guard.Wrap(central.NewHandler(service, central.HandlerOptions{Authorizer: guard, Log: g.log.Named("api"), Observe: g.apiCalls.observe})), nil
 }
 
 const createdKey = "created"

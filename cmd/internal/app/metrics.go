@@ -120,6 +120,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.queue(send)
 	c.broker(send)
 	c.registry(send)
+	c.commands(send)
+	c.api(send)
 	if c.g.loop != nil {
 		c.uplink(send)
 	}

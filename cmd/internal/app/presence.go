@@ -25,6 +25,13 @@ func (g *Gateway) deviceChanged(before, after bridge.KnownDevice) {
 	if !before.Enabled() && after.Enabled() && before.ID != "" {
 		g.log.Info("device enabled", zap.String("device", after.ID))
 	}
+	switch {
+	case g.broker == nil:
+	case before.ID == "":
+		g.deviceMet(after)
+	case !after.Local && after.State == "":
+		g.deviceForgotten(after.ID)
+	}
 	if delivers(after) && !delivers(before) {
 		// What waited for this in the queue need not wait any longer.
 		g.store.Wake()
@@ -49,6 +56,7 @@ func (g *Gateway) connected(c broker.ClientInfo) {
 	g.desired.Connected(device, c.Persistent && c.Subscriptions > 0)
 	if came {
 		g.reportConnection(device, true)
+		g.tellDevice(device, true, "")
 	}
 }
 
@@ -60,6 +68,7 @@ func (g *Gateway) disconnected(c broker.ClientInfo, reason string) {
 	g.desired.Disconnected(device)
 	if g.registry.Disconnected(device, reason, time.Now()) {
 		g.reportConnection(device, false)
+		g.tellDevice(device, false, reason)
 	}
 }
 
