@@ -138,8 +138,8 @@ func plainRequestID(id string) string {
 	return "\r\n" + headerClientRequestID + ": "
 }
 
-// isPlain tells whether a call can go without an http.Request: it has a body, its target needs no escaping, and nobody
+// isPlain tells whether a call can go without an http.Request: it has a body as it is, its target needs no escaping, and nobody
 // follows it.
 func (c *Client) isPlain(r *request) bool {
-	return r.body != nil && !r.trace && c.plainBase && strings.IndexByte(r.path, '%') < 0
+	return r.body != nil && !r.packed && !r.trace && c.plainBase && strings.IndexByte(r.path, '%') < 0
 }

@@ -23,7 +23,8 @@ const (
 )
 
 // Client is the API over HTTP: the [Service] of a remote application. It follows no redirect and repeats nothing by
-// itself, for the caller counts every attempt.
+// itself, for the caller counts every attempt; only a compressed body that the server does not know how to read is sent
+// again as it is.
 type Client struct {
 	base    *url.URL
 	query   string
@@ -37,6 +38,10 @@ type Client struct {
 	plainBase bool // the base needs no escaping
 	maxBody   int64
 	now       func() time.Time
+
+	compressor compressor
+	// unpacked is set by a server that takes no compressed body.
+	unpacked atomic.Bool
 	// suspect is set by a call that ran out of time: the idle connections of the same link are then given up.
 	suspect atomic.Bool
 }
@@ -81,6 +86,7 @@ func NewClient(cfg Config, opts ClientOptions) (*Client, error) {
 		maxBody: opts.MaxResponseBytes,
 		now:     opts.Now,
 	}
+	c.compressor.over = cfg.CompressOver
 	if c.rt == nil {
 		if c.rt, err = newTransport(cfg, base); err != nil {
 			return nil, fmt.Errorf("configure the uplink: %w", err)
@@ -134,6 +140,7 @@ type request struct {
 	path      string // below the base, beginning with "/"
 	query     string // beside the api-version, beginning with "&"
 	body      []byte // nil sends none
+	packed    bool   // the body is compressed
 	requestID string
 	trace     bool // find out for certain whether it was sent
 }
@@ -148,6 +155,21 @@ func (c *Client) do(ctx context.Context, r *request, read func(status int, body 
 	if r.requestID != "" && checkToken(r.requestID) != nil {
 		return &TransportError{Op: r.op, Err: errors.New("the request id is no printable ASCII on one line")}
 	}
+	if plain := r.body; plain != nil && !c.unpacked.Load() {
+		if r.body, r.packed = c.compressor.compress(plain); r.packed {
+			err := c.exchange(ctx, r, auth, read)
+			if StatusOf(err) != http.StatusUnsupportedMediaType {
+				return err
+			}
+			c.unpacked.Store(true)
+			r.body, r.packed = plain, false
+		}
+	}
+	return c.exchange(ctx, r, auth, read)
+}
+
+// exchange sends the request once.
+func (c *Client) exchange(ctx context.Context, r *request, auth *authorization, read func(status int, body []byte) error) error {
 	if d, ok := c.rt.(*direct); ok && c.isPlain(r) && !d.generalOnly.Load() {
 		answer, resp, err := d.call(ctx, c.timeout, r.body, r.method, " ", c.base.Path, r.path, "?", c.query, r.query,
 			c.plainHead, auth.value[0], plainRequestID(r.requestID), r.requestID)
@@ -232,6 +254,9 @@ func (c *Client) httpRequest(ctx context.Context, r *request, auth *authorizatio
 	}
 	if r.body != nil {
 		h["Content-Type"] = jsonContentType
+		if r.packed {
+			h[headerEncoding] = gzipEncoding
+		}
 		req.ContentLength = int64(len(r.body))
 		body := r.body
 		req.Body = newBody(body)
@@ -240,7 +265,10 @@ func (c *Client) httpRequest(ctx context.Context, r *request, auth *authorizatio
 	return req.WithContext(ctx)
 }
 
-var jsonContentType = []string{mediaJSON}
+var (
+	jsonContentType = []string{mediaJSON}
+	gzipEncoding    = []string{encodingGzip}
+)
 
 // newBody is a request's body. It is of a type that the general transport knows to be in memory, so that it sends it in
 // one packet with the header.

@@ -20,6 +20,7 @@ type Config struct {
 	Timeout      time.Duration     `yaml:"timeout" doc:"How long one call may take, from connecting to the end of the answer."`
 	Rate         float64           `yaml:"rate" doc:"Most calls per second; 0 sets no limit."`
 	Deduplicates bool              `yaml:"deduplicates" doc:"The server applies each request id once, so that a command whose answer was lost may be sent again."`
+	CompressOver int64             `yaml:"compress_over" unit:"bytes" doc:"Bodies of more bytes than this are sent compressed (gzip); 0 compresses none. For servers that take it, such as another gateway; one that answers 415 gets them as they are."`
 	Insecure     bool              `yaml:"insecure" doc:"Allow plain http:// to a host other than loopback: the token and all data can then be read on the way."`
 	Headers      map[string]string `yaml:"headers" secret:"true" doc:"Extra headers of every call, for proxies that ask for one."`
 }
@@ -45,6 +46,9 @@ func (c Config) Validate(report func(path, message string)) {
 	if c.Timeout <= 0 || c.Timeout > 10*time.Minute {
 		report("timeout", fmt.Sprintf("must be between 0 and 10m, not %v", c.Timeout))
 	}
+	if c.CompressOver < 0 {
+		report("compress_over", "must not be negative; 0 compresses nothing")
+	}
 	if c.Rate < 0 {
 		report("rate", "must not be negative; 0 sets no limit")
 	}
@@ -61,7 +65,7 @@ func (c Config) Validate(report func(path, message string)) {
 }
 
 // ownHeaders are those a user cannot set, for the client does.
-var ownHeaders = []string{"Authorization", "Content-Type", "Content-Length", "Accept", "Host", "Connection", "Transfer-Encoding", headerClientRequestID}
+var ownHeaders = []string{"Authorization", "Content-Type", "Content-Length", headerEncoding, "Accept", "Host", "Connection", "Transfer-Encoding", headerClientRequestID}
 
 // parseBase checks the base address. The reference's addresses begin with /api, so an address without a path gets it.
 func parseBase(raw string, insecure bool) (*url.URL, error) {

@@ -24,7 +24,11 @@ func (h *Handler) readBody(c *call, buf *bytes.Buffer) error {
 	if kinds := r.Header["Content-Type"]; len(kinds) > 0 && kinds[0] != mediaJSON && !isJSON(kinds[0]) {
 		return Errorf(http.StatusUnsupportedMediaType, CodeMediaType, "The body must be sent as application/json, not as %q.", cut(kinds[0], maxNameBytes))
 	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+	switch encoding := r.Header.Get(headerEncoding); {
+	case encoding == "" || encoding == "identity":
+	case strings.EqualFold(encoding, encodingGzip):
+		return h.readPacked(c, buf, tooLarge)
+	default:
 		return Errorf(http.StatusUnsupportedMediaType, CodeMediaType, "The content encoding %q is not supported.", cut(encoding, maxNameBytes))
 	}
 	n, err := buf.ReadFrom(io.LimitReader(r.Body, h.maxBody+1))

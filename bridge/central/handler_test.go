@@ -78,7 +78,7 @@ func TestHandlerRefusals(t *testing.T) {
 		"delete of property": {request{"DELETE", "/api/devices/d1/properties/p" + version, ``, nil}, 405, central.CodeMethodNotAllowed, "GET", [2]string{"Allow", "GET, PATCH"}},
 		"too large":          {request{"POST", telemetry, `{"a":"` + strings.Repeat("x", 1<<10) + `"}`, nil}, 413, central.CodeTooLarge, "1024 bytes", [2]string{}},
 		"form":               {request{"POST", telemetry, `{}`, []string{"Content-Type", "application/x-www-form-urlencoded"}}, 415, central.CodeMediaType, "application/json", [2]string{}},
-		"compressed":         {request{"POST", telemetry, `{}`, []string{"Content-Encoding", "gzip"}}, 415, central.CodeMediaType, "gzip", [2]string{}},
+		"compressed":         {request{"POST", telemetry, `{}`, []string{"Content-Encoding", "br"}}, 415, central.CodeMediaType, "br", [2]string{}},
 		"empty body":         {request{"POST", telemetry, ``, nil}, 400, central.CodeInvalidBody, "empty", [2]string{}},
 		"array":              {request{"POST", telemetry, `[1]`, nil}, 400, central.CodeInvalidBody, "an array", [2]string{}},
 		"broken":             {request{"POST", telemetry, `{"a":1,}`, nil}, 400, central.CodeInvalidBody, "byte 8", [2]string{}},
