@@ -140,6 +140,7 @@ type property struct {
 	// change grows with each change made here, so that an answer to a question
 	// asked before it is known to be out of date.
 	change     uint64
+	stored     uint64 // the version that is on disk; no later one is delivered
 	delivering bool
 	epoch      uint64 // the connection in which it was published
 	// Scheduling, see properties_schedule.go.
@@ -184,7 +185,7 @@ func NewProperties(cfg PropertyConfig, opts PropertiesOptions) (*Properties, err
 		if err != nil {
 			return
 		}
-		pr.PropertyEntry = e
+		pr.PropertyEntry, pr.stored = e, e.Version
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the desired properties: %w", err)
@@ -245,19 +246,33 @@ func (p *Properties) SetLocal(ctx context.Context, device, name string, value js
 		p.mu.Unlock()
 		return PropertyEntry{}, fmt.Errorf("set property %s of %s: %w", name, device, err)
 	}
+	before := pr.PropertyEntry
 	p.desireLocked(pr, value)
 	if owned {
 		pr.Write = newLocalWrite(pr.Write, value)
+	}
+	entry, change := pr.PropertyEntry, pr.change
+	saved := p.saveLocked(pr)
+	p.mu.Unlock()
+	err = saved.wait(ctx)
+	p.mu.Lock()
+	if err != nil {
+		if pr.change == change {
+			// Nothing of it has gone anywhere. The version is not used again.
+			before.Version = pr.Version
+			pr.PropertyEntry = before
+			pr.change++
+		}
+		p.mu.Unlock()
+		return entry, fmt.Errorf("keep property %s of %s: %w", name, device, err)
+	}
+	pr.stored = max(pr.stored, entry.Version)
+	if pr.Write != nil {
 		pr.attempts = 0
 		p.scheduleLocked(pr)
 	}
-	entry := pr.PropertyEntry
-	saved := p.saveLocked(pr)
 	p.mu.Unlock()
 	p.counters.local.Add(1)
-	if err := saved.wait(ctx); err != nil {
-		return entry, fmt.Errorf("keep property %s of %s: %w", name, device, err)
-	}
 	p.deliver(pr)
 	return entry, nil
 }
@@ -302,6 +317,7 @@ func (p *Properties) Reported(device, name string, value json.RawMessage, at tim
 		p.desireLocked(pr, nil)
 		pr.Acknowledged = true
 		p.saveLocked(pr)
+		pr.stored = pr.Version // to take a value back needs no version
 		p.laterLocked(0, func() { p.deliver(pr) })
 	case pr.Version > 0 || owned:
 		p.saveLocked(pr)

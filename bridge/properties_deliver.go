@@ -28,7 +28,7 @@ func (p *Properties) deliver(pr *property) {
 	}
 	pr.delivering = true
 	defer func() { pr.delivering = false }()
-	for !pr.Published && pr.Version > 0 {
+	for !pr.Published && pr.Version > 0 && pr.stored >= pr.Version {
 		v := DesiredValue{Device: pr.Device, Name: pr.Name, Value: pr.Desired, Version: pr.Version}
 		epoch, links := pr.dev.epoch, pr.dev.links
 		p.mu.Unlock()

@@ -163,13 +163,18 @@ func (p *Properties) poll(ctx context.Context, pr *property, write *LocalWrite, 
 		p.mu.Unlock()
 		return
 	}
-	saved := p.saveLocked(pr)
+	saved, version := p.saveLocked(pr), pr.Version
 	p.mu.Unlock()
 	// The version is on disk before the device sees it, so that it never goes
 	// back. A disk that takes nothing does not keep the device from its value.
-	if err := saved.wait(ctx); err != nil && ctx.Err() == nil {
+	if err := saved.wait(ctx); ctx.Err() != nil {
+		return // delivered after the next start
+	} else if err != nil {
 		p.log.Warn("keep a desired value", zap.String("device", pr.Device), zap.String("property", pr.Name), zap.Error(err))
 	}
+	p.mu.Lock()
+	pr.stored = max(pr.stored, version)
+	p.mu.Unlock()
 	p.deliver(pr)
 }
 
