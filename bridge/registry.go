@@ -114,6 +114,7 @@ type Registry struct {
 	mu      sync.RWMutex
 	devices map[string]KnownDevice // by lower-case id
 	local   int                    // registered devices that were seen here
+	met     int                    // all that were seen here
 	app     ApplicationID
 }
 

@@ -149,6 +149,9 @@ func (r *Registry) adoptDevice(found central.Device, local bool) KnownDevice {
 }
 
 func (r *Registry) countLocked(d KnownDevice, n int) {
+	if d.Local {
+		r.met += n
+	}
 	if d.State == DeviceRegistered && d.Local {
 		r.local += n
 	}

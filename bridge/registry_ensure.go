@@ -70,8 +70,10 @@ func (r *Registry) find(ctx context.Context, id string) Verdict {
 	if central.StatusOf(err) != http.StatusNotFound {
 		return r.judge(err)
 	}
-	known, _ := r.Device(id)
+	known, met := r.Device(id)
 	switch {
+	case !met && r.full():
+		return r.noRoom(id)
 	case known.State == DeviceDeleted:
 		r.set(id, DeviceDeleted, known.Template)
 		return gone(known)
@@ -91,7 +93,7 @@ func (r *Registry) register(ctx context.Context, id string) Verdict {
 	full := r.local >= r.cfg.MaxDevices
 	r.mu.RUnlock()
 	if full {
-		return Verdict{Action: Rejected, Reason: reasonNoRoom, Message: fmt.Sprintf("device %q would be more than bridge.registry.max_devices (%d)", id, r.cfg.MaxDevices)}
+		return r.noRoom(id)
 	}
 	if !r.create.Allow() {
 		return hold(reasonRationed, createWait, "device %q waits for bridge.registry.create_rate", id)
@@ -108,6 +110,10 @@ func (r *Registry) register(ctx context.Context, id string) Verdict {
 	r.rememberApplication(ctx)
 	r.set(id, DeviceRegistered, template)
 	return Verdict{}
+}
+
+func (r *Registry) noRoom(id string) Verdict {
+	return Verdict{Action: Rejected, Reason: reasonNoRoom, Message: fmt.Sprintf("device %q would be more than bridge.registry.max_devices (%d)", id, r.cfg.MaxDevices)}
 }
 
 // missing is told that the application does not have a device that was
@@ -199,7 +205,7 @@ func hold(reason string, after time.Duration, format string, args ...any) Verdic
 }
 
 func waiting(id string, wait time.Duration) Verdict {
-	return hold(reasonPending, wait, "device %q waits to be approved: create it in the application", id)
+	return hold(reasonPending, wait, "device %q waits to be approved: iotc-gateway device approve, or create it in the application", id)
 }
 
 func gone(d KnownDevice) Verdict {

@@ -32,7 +32,7 @@ func (r *Registry) full() bool {
 	const spare = 2
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.devices) >= spare*r.cfg.MaxDevices
+	return r.met >= spare*r.cfg.MaxDevices
 }
 
 // Exists tells whether a device counts as one for those who look at the

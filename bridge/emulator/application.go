@@ -189,23 +189,42 @@ func (a *Application) ListDevices(ctx context.Context, opts central.ListOptions)
 			return central.DeviceList{}, end(central.Errorf(http.StatusBadRequest, central.CodeInvalidFilter, "$filter: %s.", err))
 		}
 	}
-	var list central.DeviceList
-	for _, d := range a.sorted(opts.Continuation) {
-		info := d.snapshot()
-		if !filter.Match(info) {
-			continue
-		}
-		if len(list.Devices) == top {
-			list.Next = list.Devices[top-1].ID
-			break
-		}
-		list.Devices = append(list.Devices, info)
+	list := central.DeviceList{Devices: a.page(opts.Continuation, top+1, filter)}
+	if len(list.Devices) > top {
+		list.Devices = list.Devices[:top]
+		list.Next = list.Devices[top-1].ID
 	}
 	// Lists tell less than the device itself, as in the reference.
 	for i := range list.Devices {
 		list.Devices[i].LastSeen, list.Devices[i].FirmwareVersion = time.Time{}, ""
 	}
 	return list, end(nil)
+}
+
+// page returns the n devices with the lowest ids after the given one that match. It keeps no more than these, for a list of
+// many devices asks for many pages.
+func (a *Application) page(after string, n int, filter *central.Filter) []central.Device {
+	var page []central.Device
+	for i := range a.shards {
+		s := &a.shards[i]
+		s.mu.RLock()
+		for id, d := range s.devices {
+			if id <= after || len(page) == n && id > page[n-1].ID {
+				continue
+			}
+			info := d.snapshot()
+			if !filter.Match(info) {
+				continue
+			}
+			at, _ := slices.BinarySearchFunc(page, id, func(p central.Device, id string) int { return cmp.Compare(p.ID, id) })
+			if len(page) == n {
+				page = page[:n-1]
+			}
+			page = slices.Insert(page, at, info)
+		}
+		s.mu.RUnlock()
+	}
+	return page
 }
 
 // sorted returns the devices with ids after the given one, by id.

@@ -19,16 +19,23 @@ func newDeviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "device",
 		Aliases: []string{"devices"},
-		Short:   "List the devices that the gateway knows, and approve new ones",
+		Short:   "List the devices that the gateway knows, approve new ones, disable others",
 		Long: `The gateway keeps a registry of its devices and of their place in the
 application. With bridge.registry.unknown: approve, a device that the application
-does not have waits, with its data, until it is approved here or created there.`,
+does not have waits, with its data, until it is approved here or created there.
+
+A device that is disabled is disconnected and refused, and what it has stored
+waits, until it is enabled where it was disabled: here, or in the application.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDeviceListCommand(), newDeviceActionCommand(&cobra.Command{
 		Use: "approve ID...", Short: "Let devices be created in the application", Example: "  iotc-gateway device approve boiler-7",
-	}, "approve", "approved"))
+	}, "approve", "approved"), newDeviceActionCommand(&cobra.Command{
+		Use: "disable ID...", Short: "Keep devices from connecting and publishing", Example: "  iotc-gateway device disable boiler-7",
+	}, "disable", "disabled"), newDeviceActionCommand(&cobra.Command{
+		Use: "enable ID...", Short: "Let devices connect and publish again", Example: "  iotc-gateway device enable boiler-7",
+	}, "enable", "enabled"))
 	return cmd
 }
 
@@ -47,11 +54,11 @@ func newDeviceListCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withControl(cmd, &flags, func(ctx context.Context, c *control.Client) error {
-				var all []bridge.KnownDevice
+				var all []bridge.DeviceStatus
 				if err := c.Call(ctx, http.MethodGet, "/v1/devices", nil, &all); err != nil {
 					return err
 				}
-				list := []bridge.KnownDevice{}
+				list := []bridge.DeviceStatus{}
 				for _, d := range all {
 					if state == "" || state == string(d.State) {
 						list = append(list, d)
@@ -67,7 +74,7 @@ func newDeviceListCommand() *cobra.Command {
 	return cmd
 }
 
-func printDevices(cmd *cobra.Command, list []bridge.KnownDevice, asJSON bool) error {
+func printDevices(cmd *cobra.Command, list []bridge.DeviceStatus, asJSON bool) error {
 	out := cmd.OutOrStdout()
 	if asJSON {
 		return json.NewEncoder(out).Encode(list)
@@ -77,15 +84,36 @@ func printDevices(cmd *cobra.Command, list []bridge.KnownDevice, asJSON bool) er
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATE\tTEMPLATE\tSINCE")
-	for _, d := range list {
+	fmt.Fprintln(w, "ID\tSTATE\tCONNECTION\tLAST SEEN\tTEMPLATE")
+	for i := range list {
+		d := &list[i]
 		state := string(d.State)
 		if d.Disabled {
 			state += ", disabled"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, state, oneLine(d.Template, 60), d.Changed.UTC().Format(time.DateTime+"Z"))
+		if d.DisabledHere {
+			state += ", disabled here"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.ID, state, connection(d), when(d.LastSeen), oneLine(d.Template, 60))
 	}
 	return w.Flush()
+}
+
+func connection(d *bridge.DeviceStatus) string {
+	switch {
+	case d.Connected:
+		return "connected"
+	case d.Reason != "":
+		return "away: " + d.Reason
+	}
+	return "-"
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.DateTime + "Z")
 }
 
 // newDeviceActionCommand completes a command that does one thing to devices.

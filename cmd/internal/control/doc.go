@@ -14,6 +14,8 @@
 //	POST /v1/deadletters/drop    the same
 //	GET  /v1/devices
 //	POST /v1/devices/{id}/approve
+//	POST /v1/devices/{id}/disable
+//	POST /v1/devices/{id}/enable
 //	POST /v1/reload
 //	POST /v1/map                 JSON lines of captured publications; JSON lines of what they become
 //	GET  /v1/tap                 JSON lines of publications as they come in, with what became of them

@@ -30,9 +30,13 @@ type DeadLetters interface {
 
 // Devices is what the API wants from the registry. *bridge.Registry is one.
 type Devices interface {
-	Devices() []bridge.KnownDevice
+	Statuses() []bridge.DeviceStatus
 	// Approve lets a device be created in the application.
 	Approve(id string) error
+	// Disable keeps a device from connecting and publishing here, Enable ends
+	// that.
+	Disable(id string) error
+	Enable(id string) error
 }
 
 // Options are what the API is made of. All but the functions that only a
@@ -77,7 +81,9 @@ func NewHandler(opts Options) *API {
 	a.mux.HandleFunc("POST /v1/deadletters/retry", a.retryDeadLetters)
 	a.mux.HandleFunc("POST /v1/deadletters/drop", a.dropDeadLetters)
 	a.mux.HandleFunc("GET /v1/devices", a.listDevices)
-	a.mux.HandleFunc("POST /v1/devices/{id}/approve", a.approveDevice)
+	a.mux.HandleFunc("POST /v1/devices/{id}/approve", a.changeDevice("approved", a.opts.Devices.Approve))
+	a.mux.HandleFunc("POST /v1/devices/{id}/disable", a.changeDevice("disabled", a.opts.Devices.Disable))
+	a.mux.HandleFunc("POST /v1/devices/{id}/enable", a.changeDevice("enabled", a.opts.Devices.Enable))
 	a.mux.HandleFunc("POST /v1/reload", a.reload)
 	a.mux.HandleFunc("POST /v1/map", a.explain)
 	a.mux.HandleFunc("GET /v1/tap", a.tap)
@@ -118,17 +124,19 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 }
 
 func (a *API) listDevices(w http.ResponseWriter, _ *http.Request) {
-	answer(w, a.opts.Devices.Devices())
+	answer(w, a.opts.Devices.Statuses())
 }
 
-func (a *API) approveDevice(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	if err := a.opts.Devices.Approve(id); err != nil {
-		refuse(w, http.StatusNotFound, "DeviceNotFound", err)
-		return
+func (a *API) changeDevice(done string, change func(id string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		if err := change(id); err != nil {
+			refuse(w, http.StatusNotFound, "DeviceNotFound", err)
+			return
+		}
+		a.opts.Log.Info("device "+done, zap.String("device", id))
+		w.WriteHeader(http.StatusNoContent)
 	}
-	a.opts.Log.Info("device approved", zap.String("device", id))
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (a *API) reload(w http.ResponseWriter, _ *http.Request) {
