@@ -100,6 +100,7 @@ func (s *Store) publish(p *plan) {
 		s.pend.count[r.Class]--
 		x.dev.pend--
 		s.stats.stored[r.Class]++
+		s.stats.storedBytes[r.Class] += uint64(r.size())
 		l.last = r.Seq
 		if x.it != nil {
 			l.hot--

@@ -48,6 +48,7 @@ type ClassStats struct {
 	Count, Bytes int64
 	Leased       int64
 	Stored       uint64
+	StoredBytes  uint64 // with what a record costs beside its value
 	Delivered    uint64
 	Dropped      map[string]uint64 // by reason: expired, overflow, newest, thinned, superseded, dead_lettered, purged, unreadable
 	BytesPerHour float64           // stored, at the present rate
@@ -56,6 +57,7 @@ type ClassStats struct {
 // counters are Stats while they are being counted, under the store's lock.
 type counters struct {
 	stored, delivered [numClasses]uint64
+	storedBytes       [numClasses]uint64
 	drops             [numClasses][numDrops]uint64
 	refused           [numRefusals]uint64
 	commits           uint64
@@ -120,7 +122,7 @@ func (s *Store) Stats() Stats {
 	for k := range numClasses {
 		cs := &st.Classes[k]
 		*cs = ClassStats{
-			Count: s.cur.count[k], Bytes: s.cur.bytes[k], Leased: s.leasedOf[k], Stored: c.stored[k],
+			Count: s.cur.count[k], Bytes: s.cur.bytes[k], Leased: s.leasedOf[k], Stored: c.stored[k], StoredBytes: c.storedBytes[k],
 			Delivered: c.delivered[k], Dropped: map[string]uint64{}, BytesPerHour: s.rate.in[k] * 3600,
 		}
 		for i, n := range c.drops[k] {

@@ -19,6 +19,7 @@ func commands() []*cobra.Command {
 		newACLCommand(),
 		newCertCommand(),
 		newHealthcheckCommand(),
+		newBufferCommand(),
 		newDoctorCommand(),
 		newSimulateCommand(),
 		newBenchCommand(),

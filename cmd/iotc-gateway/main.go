@@ -116,5 +116,11 @@ Without anything else installed:
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands()...)
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "user", "token", "deadletter", "device", "buffer":
+			keepOwners(cmd)
+		}
+	}
 	return root
 }

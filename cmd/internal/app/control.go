@@ -33,6 +33,7 @@ func (g *Gateway) controls() control.Options {
 	opts := g.storeControls()
 	opts.Reload = g.reloadFromSource
 	opts.Watch = g.watch
+	opts.Wear = g.wear
 	return opts
 }
 
@@ -41,6 +42,7 @@ func (g *Gateway) storeControls() control.Options {
 	return control.Options{
 		DeadLetters: g.store,
 		Devices:     g.registry,
+		Queue:       g.store,
 		Retry:       g.retry,
 		Explain:     g.explain,
 		Log:         g.log.Named("audit"),

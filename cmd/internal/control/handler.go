@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -39,11 +40,25 @@ type Devices interface {
 	Enable(id string) error
 }
 
+// Queue is what the API wants from the queue. *buffer.Store is one.
+type Queue interface {
+	// Stats is a snapshot that reads nothing.
+	Stats() buffer.Stats
+	// Waiting lists up to limit records behind a place, without leasing them.
+	Waiting(sel buffer.Selection, after buffer.Place, limit int) ([]buffer.Waiting, error)
+	// Purge removes what waits, for good, and counts it.
+	Purge(ctx context.Context, sel buffer.Selection) (int, error)
+}
+
 // Options are what the API is made of. All but the functions that only a
 // running gateway has are needed.
 type Options struct {
 	DeadLetters DeadLetters
 	Devices     Devices
+	Queue       Queue
+	// Wear tells what was written to the disk since the gateway started; nil
+	// where none runs.
+	Wear func() (written uint64, since time.Duration)
 	// Retry puts what a dead letter holds back into the queue, a publication
 	// by the mapping in force now. With an error the letter stays.
 	Retry func(ctx context.Context, l *buffer.DeadLetter) error
@@ -80,6 +95,9 @@ func NewHandler(opts Options) *API {
 	a.mux.HandleFunc("GET /v1/deadletters/{id}", a.showDeadLetter)
 	a.mux.HandleFunc("POST /v1/deadletters/retry", a.retryDeadLetters)
 	a.mux.HandleFunc("POST /v1/deadletters/drop", a.dropDeadLetters)
+	a.mux.HandleFunc("GET /v1/buffer", a.showQueue)
+	a.mux.HandleFunc("GET /v1/buffer/records", a.listRecords)
+	a.mux.HandleFunc("POST /v1/buffer/purge", a.purge)
 	a.mux.HandleFunc("GET /v1/devices", a.listDevices)
 	a.mux.HandleFunc("POST /v1/devices/{id}/approve", a.changeDevice("approved", a.opts.Devices.Approve))
 	a.mux.HandleFunc("POST /v1/devices/{id}/disable", a.changeDevice("disabled", a.opts.Devices.Disable))

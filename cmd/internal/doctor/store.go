@@ -30,6 +30,7 @@ func (e *examination) checkStore(context.Context) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.note(check, "there is none yet; the first start makes it", "")
+		e.setAside(dir)
 		return
 	case errors.Is(err, buffer.ErrNewerFormat):
 		e.fault(check, err.Error(), "install the newer version again; this one leaves the store as it is")
