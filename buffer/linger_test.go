@@ -1,6 +1,7 @@
 package buffer_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,13 +14,14 @@ import (
 func TestLinger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		commits, gate := 0, (chan struct{})(nil)
+		var commits, acked atomic.Int64
+		var gate chan struct{}
 		s := setup(t, func(b *bundle) {
 			b.opt.Commit = func(commit func() error) error {
 				if gate != nil {
 					<-gate
 				}
-				commits++
+				commits.Add(1)
 				return commit()
 			}
 		})
@@ -29,7 +31,6 @@ func TestLinger(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		acked := 0
 		n := 0
 		add := func(count int) {
 			for range count {
@@ -37,21 +38,22 @@ func TestLinger(t *testing.T) {
 					if err != nil {
 						t.Error(err)
 					}
-					acked++
+					acked.Add(1)
 				})
 				n++
 			}
 			synctest.Wait()
 		}
-		expect := func(when string, wantCommits, wantAcked int) {
+		expect := func(when string, wantCommits, wantAcked int64) {
 			t.Helper()
-			if commits != wantCommits || acked != wantAcked {
-				t.Fatalf("%s: %d transactions and %d acknowledged, want %d and %d", when, commits, acked, wantCommits, wantAcked)
+			if c, a := commits.Load(), acked.Load(); c != wantCommits || a != wantAcked {
+				t.Fatalf("%s: %d transactions and %d acknowledged, want %d and %d", when, c, a, wantCommits, wantAcked)
 			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		commits, gate = 0, make(chan struct{}, 100)
+		commits.Store(0)
+		gate = make(chan struct{}, 100)
 
 		add(1) // a lone publish is written at once
 		add(8) // and these come while it is
