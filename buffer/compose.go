@@ -41,18 +41,7 @@ func (s *Store) gather(lease *Lease, o *LeaseOptions) {
 // becomes a lease of its device. So a retry carries the same records under the same id, also after a crash. A record
 // that found no company is stored as a group of one for the same reason.
 func (s *Store) compose(g *Lease, o *LeaseOptions) {
-	k := 1
-	if len(g.items) > 1 {
-		recs := make([]Record, 1, len(g.items))
-		recs[0] = g.items[0].Record
-		for ; k < len(g.items); k++ {
-			b := g.items[k].Record
-			if o.CoalesceOK != nil && !o.CoalesceOK(recs, b) {
-				break
-			}
-			recs = append(recs, b)
-		}
-	}
+	k := o.company(g.items)
 	s.mu.Lock()
 	for i := len(g.items) - 1; i >= k; i-- {
 		s.unpopItem(g.lane, g.items[i])
@@ -66,6 +55,25 @@ func (s *Store) compose(g *Lease, o *LeaseOptions) {
 	s.pending = append(s.pending, op{kind: opCompose, lease: g})
 	s.mu.Unlock()
 	s.poke()
+}
+
+// company is how many of the items, from the first on, have no member in common.
+func (o *LeaseOptions) company(items []*item) int {
+	if o.Members == nil || len(items) < 2 {
+		return len(items)
+	}
+	var few [64]uint64
+	members := o.Members(&items[0].Record, few[:0])
+	for k := 1; k < len(items); k++ {
+		before := len(members)
+		members = o.Members(&items[k].Record, members)
+		for _, m := range members[before:] {
+			if slices.Contains(members[:before], m) {
+				return k
+			}
+		}
+	}
+	return len(items)
 }
 
 // Split dissolves a lease of several records: they come again one by one, before anything else of their device.

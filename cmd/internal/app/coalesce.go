@@ -1,24 +1,23 @@
 package app
 
 import (
+	"hash/maphash"
+
 	"github.com/tidwall/gjson"
 
 	"iotc-gateway/buffer"
 )
 
-// distinctMembers allows joining only telemetry that has no member in common
-// with what is joined already: a joined message must never lose one of two
-// values of the same name.
-func distinctMembers(joined []buffer.Record, next buffer.Record) bool {
-	distinct := true
-	gjson.ParseBytes(next.Value).ForEach(func(key, _ gjson.Result) bool {
-		for i := range joined {
-			gjson.ParseBytes(joined[i].Value).ForEach(func(k, _ gjson.Result) bool {
-				distinct = distinct && k.String() != key.String()
-				return distinct
-			})
-		}
-		return distinct
-	})
-	return distinct
+// memberNames is what keeps two values of one name from being joined, for a
+// joined message would lose one of them. A name stands for itself by its hash:
+// two names that share one are kept apart without need, which loses nothing.
+func memberNames() func(r *buffer.Record, names []uint64) []uint64 {
+	seed := maphash.MakeSeed()
+	return func(r *buffer.Record, names []uint64) []uint64 {
+		gjson.ParseBytes(r.Value).ForEach(func(name, _ gjson.Result) bool {
+			names = append(names, maphash.String(seed, name.String()))
+			return true
+		})
+		return names
+	}
 }

@@ -95,7 +95,7 @@ type queue struct {
 func leaseOptions(cfg bridge.Config) buffer.LeaseOptions {
 	o := buffer.LeaseOptions{PerDevice: cfg.InFlightPerDevice, CoalesceWindow: cfg.Coalesce, LiveFirst: cfg.Order == bridge.OrderLiveFirst}
 	if cfg.Coalesce > 0 {
-		o.CoalesceOK = distinctMembers
+		o.Members = memberNames()
 	}
 	return o
 }
