@@ -187,15 +187,17 @@ func (s *Store) measureDisk(n int) {
 	}
 }
 
-// reopen opens the database when it is closed: because the disk was full at Open, or after a failed write.
+// reopen opens the database when it is closed for good: because the disk was full at Open, or because it could not be
+// opened again after a failed write. While the committer closes and opens it, it is left alone: what is on disk was read
+// long ago, and reading it again would find a store that contradicts itself and set it aside.
 func (s *Store) reopen() {
 	s.mu.Lock()
-	critical, failed := s.critical, s.failed
+	critical, failed, waiting := s.critical, s.failed, s.waiting
 	s.mu.Unlock()
-	if critical || s.kv.ready() {
+	if critical || s.kv.ready() || failed == nil && !waiting {
 		return
 	}
-	if failed == nil {
+	if waiting {
 		s.mu.Lock()
 		err := s.openDatabase() // nobody has used the store yet: holding the lock delays refusals only
 		if err == nil {
