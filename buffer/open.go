@@ -139,11 +139,13 @@ func (s *Store) acquire() error {
 	return nil
 }
 
+// unlock gives the directory free. Closing the file alone would not while a process that is just being started still
+// has a copy of the descriptor.
 func (s *Store) unlock() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := s.lock.Close()
+	err := errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 	s.lock = nil
 	return err
 }
