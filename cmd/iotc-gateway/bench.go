@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ func newBenchCommand() *cobra.Command {
 		opts   bench.Options
 		mqtt   string
 		output string
+		file   string
 		strict bool
 	)
 	cmd := &cobra.Command{
@@ -39,6 +41,7 @@ Everything stays on loopback and in a temporary directory. The full table takes 
 half an hour, --quick about two minutes. The exit code is 1 when a publish was lost,
 duplicated or out of order, with --strict also when a figure fell short of its target.`,
 		Example: `  iotc-gateway bench --quick
+  iotc-gateway bench --json report.json
   iotc-gateway bench --scenario steady,accepts --runs 3
   iotc-gateway bench --scenario outage --messages 200000 --data-dir /mnt/sdcard -o json`,
 		Args: cobra.NoArgs,
@@ -71,6 +74,9 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 			} else {
 				err = report.WriteTable(cmd.OutOrStdout())
 			}
+			if file != "" {
+				err = errors.Join(err, saveReport(file, report))
+			}
 			switch {
 			case err != nil:
 				return fmt.Errorf("bench: %w", err)
@@ -91,12 +97,22 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 	flags.StringVar(&mqtt, "mqtt", "3.1.1", "version of MQTT that the clients speak: 3.1.1 or 5")
 	flags.StringVar(&opts.DataDir, "data-dir", "", "directory on the disk to be measured (default /var/tmp)")
 	flags.BoolVar(&opts.Keep, "keep", false, "leave stores, configurations and logs behind")
+	flags.StringVar(&file, "json", "", "write the report as JSON to this file as well")
 	flags.StringVar(&opts.Profiles, "profiles", "", "directory for a CPU profile of every gateway that is not killed, for go tool pprof")
 	flags.StringVar(&opts.Executable, "gateway", "", "another build of this program to measure (default this one)")
 	flags.BoolVar(&strict, "strict", false, "fail also when a figure falls short of its target")
 	outputFlag(cmd, &output)
 	cmd.AddCommand(newBenchSinkCommand(), newBenchBareCommand())
 	return cmd
+}
+
+// saveReport writes the report beside the table.
+func saveReport(path string, report bench.Report) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	return errors.Join(writeReport(f, report), f.Close())
 }
 
 func writeReport(w io.Writer, report bench.Report) error {
