@@ -44,6 +44,7 @@ type Broker struct {
 	retained  *retained
 	store     *persistence
 	memory    *memory
+	transient transientTopics
 	count     counters
 	acl       atomic.Pointer[ACL]
 	rulesGen  atomic.Uint64 // grows when scopes or users change

@@ -134,4 +134,7 @@ type Message struct {
 	ContentType     string
 	Properties      []Property
 	Expiry          time.Duration // 0 = none; whole seconds
+	// Transient says that a message which waits for its acknowledgement is not to be there after a restart of the gateway:
+	// whoever publishes it has written down that he did, and decides himself.
+	Transient bool
 }

@@ -272,6 +272,9 @@ func (b *Broker) PublishWith(m Message) error {
 	if m.Expiry > 0 {
 		pk.Properties.MessageExpiryInterval = uint32(min(max(m.Expiry/time.Second, 1), 1<<32-1))
 	}
+	if m.Transient {
+		defer b.transient.hold(m.Topic)()
+	}
 	for _, p := range m.Properties {
 		pk.Properties.User = append(pk.Properties.User, packets.UserProperty{Key: p.Key, Val: p.Value})
 	}

@@ -343,7 +343,7 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	s.unsent++
 	b.count.queued.Add(1)
 	b.count.queuedBytes.Add(size)
-	if s.persistent.Load() {
+	if s.persistent.Load() && !b.transient.holds(pk.TopicName) {
 		b.store.putMessage(s.id, pk, !cl.Closed())
 	}
 	return true

@@ -38,7 +38,8 @@ func (m *Mapper) Command(device, name, id string, args json.RawMessage, now time
 	}
 	base := "devices/" + device + "/commands/" + name
 	return Result{Route: native, Publish: []Message{{
-		Topic: base + "/request/" + id, Payload: args, QoS: 1,
+		// A device that subscribes with QoS 2 gets a command exactly once, also over a connection that breaks.
+		Topic: base + "/request/" + id, Payload: args, QoS: 2,
 		ResponseTopic: base + "/response/" + id, CorrelationData: []byte(id),
 	}}}, nil
 }

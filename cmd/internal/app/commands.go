@@ -67,6 +67,8 @@ func (f commandField) Reaches(device, topic string) bool { return f.g.broker.Rea
 func (f commandField) Publish(m mapping.Message, expiry time.Duration) error {
 	msg := broker.Message{
 		Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, ResponseTopic: m.ResponseTopic, CorrelationData: m.CorrelationData, Expiry: expiry,
+		// The ledger knows that it was delivered. A session that brought it again after a restart would have it run twice.
+		Transient: true,
 	}
 	for _, p := range m.Properties {
 		msg.Properties = append(msg.Properties, broker.Property(p))

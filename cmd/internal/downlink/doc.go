@@ -29,7 +29,8 @@
 // bounded in number and bytes; finished commands are forgotten, the oldest
 // first, when it is full.
 //
-// Deadlines go by the monotonic clock. After a restart what is left of them is
-// measured by the wall clock, and never more than they had at the beginning, so
-// that a clock that went back does not keep a command for ever.
+// Deadlines go by the monotonic clock. After a restart what is left of an expiry
+// is measured by the wall clock, and is never more than it was at the beginning,
+// so that a clock that went back does not keep a command for ever. A timeout
+// begins anew: the device could not answer while the gateway was away.
 package downlink

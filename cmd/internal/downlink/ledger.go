@@ -144,16 +144,16 @@ func New(cfg bridge.DeviceCommandConfig, opts Options) (*Ledger, error) {
 	return l, nil
 }
 
-// restore enters what was loaded. The rest of a deadline is bounded by its
-// whole length.
+// restore enters what was loaded. What waits for its device keeps what is left
+// of its expiry, at most all of it. What was delivered gets its whole time
+// anew: the device could not answer while the gateway was away.
 func (l *Ledger) restore(e Entry, now time.Time) {
 	x := &entry{Entry: e, index: -1, stored: closed()}
 	if !e.Final() {
-		limit := l.cfg.Expiry
+		x.Until = now.Add(min(e.Until.Sub(now), l.cfg.Expiry))
 		if e.Status == central.StatusDelivered {
-			limit = l.cfg.Timeout
+			x.Until = now.Add(l.cfg.Timeout)
 		}
-		x.Until = now.Add(min(e.Until.Sub(now), limit))
 	}
 	l.enterLocked(x)
 	if e.Final() {
