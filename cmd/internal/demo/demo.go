@@ -49,7 +49,7 @@ func Run(ctx context.Context, opts Options) (Proof, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 
-	d := &demo{opts: opts, ledger: newLedger(), view: &view{out: opts.Out, terminal: opts.Terminal}}
+	d := &demo{opts: opts, relay: &relay{ready: make(chan struct{})}, ledger: newLedger(), view: &view{out: opts.Out, terminal: opts.Terminal}}
 	if err := d.startApplication(); err != nil {
 		return Proof{}, err
 	}
@@ -67,12 +67,14 @@ type demo struct {
 	application *emulator.Application
 	server      *http.Server
 	url, token  string
+	operator    string // a token of the gateway's local API
+	relay       *relay
 	gateway     *app.Gateway
 }
 
 func (d *demo) startApplication() error {
 	d.token = rand.Text()
-	d.application = &emulator.Application{OnTelemetry: func(device string, body json.RawMessage, _ string) { d.ledger.arrived(device, body) }}
+	d.application = &emulator.Application{Forward: d.relay, OnTelemetry: func(device string, body json.RawMessage, _ string) { d.ledger.arrived(device, body) }}
 	l, err := listen("127.0.0.1:8090")
 	if err != nil {
 		return fmt.Errorf("start the application: %w", err)
@@ -106,8 +108,10 @@ func (d *demo) startGateway(dir string) error {
 		return err
 	}
 	cfg.Gateway.Report = "off"
-	d.gateway, err = app.New(cfg, app.Options{Log: d.opts.Log, Version: "demo"})
-	return err
+	if d.gateway, err = app.New(cfg, app.Options{Log: d.opts.Log, Version: "demo"}); err != nil {
+		return err
+	}
+	return d.openRelay(cfg.Gateway.DataDir)
 }
 
 func (d *demo) run(ctx context.Context) (Proof, error) {
@@ -133,6 +137,7 @@ func (d *demo) run(ctx context.Context) (Proof, error) {
 	for _, s := range sensors {
 		wg.Go(func() { s.run(publishing) })
 	}
+	d.startCommand(publishing, &wg)
 	d.watch(publishing)
 	finish()
 	d.setDown(false)
@@ -165,6 +170,7 @@ func (d *demo) introduce(broker string) {
 	d.view.say("  application   %s/api      (token %s)", d.url, d.token)
 	if addr := d.gateway.ConsoleAddr(); addr != nil {
 		d.view.say("  console       http://%s/healthz, /metrics", addr)
+		d.view.say("  local API     http://%s/api   (token %s)", addr, d.operator)
 	}
 	d.view.say("")
 	d.view.say("Publish to it yourself:")

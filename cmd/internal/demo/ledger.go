@@ -19,6 +19,7 @@ type ledger struct {
 	last      map[string]int64
 	disorder  int
 	others    int
+	commands  CommandProof
 }
 
 func newLedger() *ledger {
@@ -33,6 +34,17 @@ func (l *ledger) acknowledged(device string, seq int64) {
 		l.published[device] = make(map[int64]bool)
 	}
 	l.published[device][seq] = true
+}
+
+// command notes a command that was sent, or that it was completed.
+func (l *ledger) command(completed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if completed {
+		l.commands.Completed++
+		return
+	}
+	l.commands.Sent++
 }
 
 // arrived notes what the application took.
@@ -66,18 +78,26 @@ type Proof struct {
 	// Unacknowledged arrived although the sensor saw no PUBACK for it.
 	Unacknowledged int `json:"unacknowledged"`
 	// Others is what somebody else published meanwhile.
-	Others int `json:"others"`
+	Others   int          `json:"others"`
+	Commands CommandProof `json:"commands"`
 }
 
-// Holds reports whether nothing was lost, doubled or out of order.
+// CommandProof counts the commands that the application sent.
+type CommandProof struct {
+	Sent      int `json:"sent"`
+	Completed int `json:"completed"`
+}
+
+// Holds reports whether nothing was lost, doubled or out of order, and every
+// command was carried out.
 func (p Proof) Holds() bool {
-	return p.Published > 0 && p.Lost == 0 && p.Duplicated == 0 && p.OutOfOrder == 0
+	return p.Commands.Completed == p.Commands.Sent && p.Published > 0 && p.Lost == 0 && p.Duplicated == 0 && p.OutOfOrder == 0
 }
 
 func (l *ledger) proof() Proof {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := Proof{OutOfOrder: l.disorder, Others: l.others}
+	p := Proof{OutOfOrder: l.disorder, Others: l.others, Commands: l.commands}
 	for device, seqs := range l.published {
 		p.Published += len(seqs)
 		for seq := range seqs {

@@ -27,7 +27,10 @@ func newSensor(id, broker string, rate float64, l *ledger) *sensor {
 	o.SetConnectTimeout(5 * time.Second)
 	o.SetWriteTimeout(5 * time.Second)
 	o.SetMaxReconnectInterval(2 * time.Second)
-	return &sensor{id: id, client: mqtt.NewClient(o), rate: rate, ledger: l}
+	s := &sensor{id: id, rate: rate, ledger: l}
+	o.SetOnConnectHandler(s.obey)
+	s.client = mqtt.NewClient(o)
+	return s
 }
 
 func (s *sensor) connect() error {

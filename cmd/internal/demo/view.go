@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,15 +16,19 @@ type figures struct {
 }
 
 // view prints the progress: one line that changes on a terminal, a line every
-// other second elsewhere.
+// other second elsewhere. Several goroutines may print.
 type view struct {
 	out      io.Writer
 	terminal bool
-	width    int
-	last     time.Time
+
+	mu    sync.Mutex
+	width int
+	last  time.Time
 }
 
 func (v *view) show(f figures) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	total := "until Ctrl-C"
 	if f.total > 0 {
 		total = "of " + f.total.String()
@@ -45,6 +50,8 @@ func (v *view) show(f figures) {
 
 // say prints a line of its own.
 func (v *view) say(format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.terminal && v.width > 0 {
 		_, _ = fmt.Fprintln(v.out)
 		v.width = 0
@@ -59,6 +66,9 @@ func (v *view) proof(p Proof) {
 	v.say("  lost                        %8d", p.Lost)
 	v.say("  duplicated                  %8d", p.Duplicated)
 	v.say("  out of order                %8d", p.OutOfOrder)
+	if p.Commands.Sent > 0 {
+		v.say("  commands carried out        %8d   of %d", p.Commands.Completed, p.Commands.Sent)
+	}
 	if p.Unacknowledged > 0 {
 		v.say("  delivered without PUBACK    %8d   (sent as the demo ended)", p.Unacknowledged)
 	}
