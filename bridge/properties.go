@@ -116,7 +116,7 @@ type Properties struct {
 	kick    chan struct{}
 	devices map[string]*propertyDevice
 	byName  map[string]map[*property]struct{}
-	boosted map[string]time.Time
+	boosts  map[string]*boost
 	lanes   [numPropertyLanes]propertyHeap
 	turn    int
 	tracked int
@@ -166,7 +166,7 @@ func NewProperties(cfg PropertyConfig, opts PropertiesOptions) (*Properties, err
 	p := &Properties{
 		cfg: cfg, service: opts.Service, pacer: opts.Pacer, registry: opts.Registry, store: opts.Store, owned: opts.CloudOwned,
 		names: opts.Names, handOver: opts.Deliver, log: opts.Log, link: newLinkGate(), kick: make(chan struct{}, 1),
-		devices: make(map[string]*propertyDevice), byName: make(map[string]map[*property]struct{}), boosted: make(map[string]time.Time),
+		devices: make(map[string]*propertyDevice), byName: make(map[string]map[*property]struct{}), boosts: make(map[string]*boost),
 	}
 	if p.pacer == nil || p.handOver == nil || p.owned == nil {
 		return nil, errors.New("bridge: properties need a pacer, an owner and a way to deliver")

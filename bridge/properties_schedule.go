@@ -39,9 +39,6 @@ const (
 	// activeFor is how long a device that published counts as being there: one
 	// behind a bridge of its family has no connection of its own.
 	activeFor = 10 * time.Minute
-	// boostEvery bounds how often a change makes the same property of other
-	// devices due at once.
-	boostEvery = 10 * time.Second
 	// pollsAtOnce is how many questions may be under way.
 	pollsAtOnce = 16
 )
@@ -216,21 +213,6 @@ func (p *Properties) wakeDeviceLocked(d *propertyDevice) {
 	for _, pr := range d.properties {
 		if pr.index >= 0 && pr.Write == nil {
 			p.scheduleLocked(pr)
-			p.dueNowLocked(pr)
-		}
-	}
-}
-
-// boostLocked asks at once for the same property of the other devices that are
-// there: whoever sets a value for one device often sets it for a fleet.
-func (p *Properties) boostLocked(name string) {
-	now := time.Now()
-	if now.Sub(p.boosted[name]) < boostEvery {
-		return
-	}
-	p.boosted[name] = now
-	for pr := range p.byName[name] {
-		if pr.index >= 0 && pr.lane == laneConnected {
 			p.dueNowLocked(pr)
 		}
 	}

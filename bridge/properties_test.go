@@ -261,3 +261,39 @@ func TestLocalValueGoesUpOnceThenTheCloudHolds(t *testing.T) {
 		b.want("setpoint=8@3")
 	})
 }
+
+// TestFleetIsAskedWhenOneDevicesPropertyChanges sets a value for one device
+// after the other, and counts the questions once nothing changes any more.
+func TestFleetIsAskedWhenOneDevicesPropertyChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setupProperties(t)
+		defer func() { b.stop() }()
+		ids := make([]string, 100)
+		for i := range ids {
+			ids[i] = fmt.Sprintf("fleet-%d", i)
+			create(t, b.application, ids[i])
+			b.properties.Track(ids[i])
+			b.properties.Connected(ids[i], false)
+		}
+		time.Sleep(time.Minute)
+		for _, id := range ids {
+			if _, err := b.application.UpdateProperty(t.Context(), id, "setpoint", json.RawMessage("5"), ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		if n := len(b.taken()); n != len(ids) {
+			t.Errorf("%d of %d devices were told within three seconds of the last change", n, len(ids))
+		}
+		time.Sleep(20 * time.Minute)
+		before := b.properties.Stats().Polls
+		time.Sleep(time.Minute)
+		// Two properties of each device, every 27 to 33 s, and one device that
+		// is away.
+		if n := b.properties.Stats().Polls - before; n > 2*100*3 {
+			t.Errorf("%d questions in a minute in which nothing changed", n)
+		}
+	})
+}

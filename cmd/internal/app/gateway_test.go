@@ -15,6 +15,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"iotc-gateway/bridge/central"
@@ -29,7 +30,7 @@ const token = "the-right-token"
 
 // bench is a gateway below an emulated application, on loopback.
 type bench struct {
-	t           *testing.T
+	t           testing.TB
 	dir         string
 	application *emulator.Application
 	url         string
@@ -42,7 +43,7 @@ type bench struct {
 
 // setup starts an application and a gateway. change may alter the
 // configuration first.
-func setup(t *testing.T, change func(*configs.Config)) *bench {
+func setup(t testing.TB, change func(*configs.Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), received: make(map[string][]string)}
 	b.application = &emulator.Application{OnTelemetry: func(device string, body json.RawMessage, _ string) {
@@ -81,7 +82,11 @@ func (b *bench) writeToken(text string) {
 
 func (b *bench) start() {
 	b.t.Helper()
-	g, err := app.New(b.cfg, app.Options{Log: zaptest.NewLogger(b.t), Version: "test"})
+	log := zaptest.NewLogger(b.t, zaptest.Level(zap.InfoLevel))
+	if _, measured := b.t.(*testing.B); measured {
+		log = zap.NewNop()
+	}
+	g, err := app.New(b.cfg, app.Options{Log: log, Version: "test"})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -125,6 +125,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.queue(send)
 	c.broker(send)
 	c.registry(send)
+	c.down(send)
 	c.commands(send)
 	c.api(send)
 	if c.g.loop != nil {
