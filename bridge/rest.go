@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"iotc-gateway/bridge/central"
 	"iotc-gateway/mapping"
@@ -31,6 +33,7 @@ type REST struct {
 	pacer        *Pacer
 	deduplicates bool
 	commands     CommandObserver
+	answered     atomic.Int64 // when the application last answered, Unix nanoseconds
 }
 
 // NewREST makes an uplink over a service, usually a [central.Client].
@@ -103,6 +106,7 @@ func (u *REST) call(ctx context.Context, l *Lease) error {
 func (u *REST) Probe(ctx context.Context) Verdict {
 	_, err := u.service.Application(ctx)
 	v := classify(err)
+	u.noteAnswer(v)
 	switch v.Action {
 	case Rejected, PauseKind, Split:
 		return Verdict{Status: v.Status}
@@ -116,9 +120,18 @@ func (u *REST) Probe(ctx context.Context) Verdict {
 	return v
 }
 
+// noteAnswer notes when the application last answered with something else than
+// a fault.
+func (u *REST) noteAnswer(v Verdict) {
+	if !v.Unreachable && v.Status < http.StatusInternalServerError {
+		u.answered.Store(time.Now().UnixNano())
+	}
+}
+
 // judge turns an answer into a verdict in the light of the record.
 func (u *REST) judge(ctx context.Context, l *Lease, err error) Verdict {
 	v := classify(err)
+	u.noteAnswer(v)
 	switch {
 	case v.Throttled:
 		u.pacer.Throttled(v.After)

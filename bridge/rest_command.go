@@ -2,9 +2,13 @@ package bridge
 
 import (
 	"context"
+	"time"
 
 	"iotc-gateway/bridge/central"
 )
+
+// linkProof is how long an answer proves that the link is there.
+const linkProof = 5 * time.Second
 
 // command sends a command, which may run only once. That it is about to be
 // sent is on disk before, and what may have had an effect is not sent again:
@@ -20,12 +24,20 @@ import (
 //	no answer after bytes were sent       Unknown
 //	gateway stopped in between            Unknown, once it runs again
 //
+// A command goes only over a link that answered a moment ago, which a cheap
+// question finds out: a link that died unnoticed would make it Unknown.
+//
 // An application that remembers request ids (central.deduplicates) turns every
 // Unknown into another try under the same id.
 func (u *REST) command(ctx context.Context, l *Lease) Verdict {
 	// Before the intent: what waits for the rate was not sent.
 	if err := u.pacer.Wait(ctx); err != nil {
 		return u.judge(ctx, l, &central.TransportError{Op: "wait for the rate limit", Err: err})
+	}
+	if time.Since(time.Unix(0, u.answered.Load())) > linkProof {
+		if v := u.Probe(ctx); v.Action != Accepted {
+			return v
+		}
 	}
 	if u.commands != nil {
 		if v, ok := u.commands.CommandSending(ctx, l); !ok {

@@ -343,3 +343,27 @@ func TestLedgerIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A link that died unnoticed must not make a command Unknown: it is asked
+// first, and the command waits.
+func TestCommandGoesOnlyOverALinkThatAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setupTriggers(t)
+		defer func() { b.stop() }()
+		b.uplink.Deliver(t.Context(), &bridge.Lease{
+			Device: "dev", Kind: mapping.KindTelemetry, RequestID: "id", Attempt: 1,
+			Records: []mapping.Record{{Kind: mapping.KindTelemetry, Device: "dev", Value: json.RawMessage(`{"a":1}`), Time: time.Now()}},
+		})
+		time.Sleep(30 * time.Second)
+		b.application.Faults.Set(emulator.Fault{Drop: emulator.DropAfterReading})
+		l := b.trigger(nil)
+		if v := b.uplink.Deliver(t.Context(), l); v.Action != bridge.Retry || !v.Unreachable {
+			t.Fatalf("verdict %+v over a dead link, want retry", v)
+		}
+		b.application.Faults.Clear()
+		if v := b.uplink.Deliver(t.Context(), l); v.Action != bridge.Accepted || v.Reason != "" || b.runs() != 1 {
+			t.Errorf("verdict %+v after %d runs once the link is back", v, b.runs())
+		}
+	})
+}
