@@ -59,3 +59,12 @@ rootfs() {
 	fi
 	echo "$tree"
 }
+
+# need_file FILE PACKAGE...: the same for a file that is no command.
+need_file() {
+	local file=$1
+	shift
+	if [ -e "$file" ]; then return; fi
+	apt-get install -y -q --no-install-recommends "$@" >/dev/null
+	[ -e "$file" ]
+}

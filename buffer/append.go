@@ -231,26 +231,50 @@ func (s *Store) device(name string) (*device, error) {
 			return nil, ErrTooManyDevices
 		}
 	}
-	d := &device{name: string([]byte(name))}
-	if n := len(s.freeNos); n > 0 {
-		d.no = s.freeNos[n-1]
-		s.freeNos = s.freeNos[:n-1]
-		s.byNo[d.no] = d
-	} else {
-		d.no = uint32(len(s.byNo))
-		s.byNo = append(s.byNo, d)
+	no, err := s.number()
+	if err != nil {
+		return nil, err
 	}
-	s.devices[d.name] = d
+	d := &device{name: string([]byte(name)), no: no}
+	s.byNo[no], s.devices[d.name] = d, d
 	return d, nil
 }
 
-// dropDevice forgets a device that has nothing. Its number may have deletions under way, which name single sequences,
-// so the number can be used again at once; the dictionary entry is overwritten by the next owner.
+// maxNumbers bounds the table of device numbers.
+const maxNumbers = 1 << 20
+
+// number takes a number for a device. Numbers are not used again while the store is open: the deletions of the device
+// that had one before may still be under way, and after a crash its records would be taken for the new one's. What the
+// next Open finds without records is free.
+func (s *Store) number() (uint32, error) {
+	if n := len(s.freeNos); n > 0 {
+		no := s.freeNos[n-1]
+		s.freeNos = s.freeNos[:n-1]
+		return no, nil
+	}
+	if len(s.byNo) < maxNumbers {
+		s.byNo = append(s.byNo, nil)
+		return uint32(len(s.byNo) - 1), nil
+	}
+	if len(s.gone) > 0 || len(s.dirty) > 0 {
+		return 0, ErrTooManyDevices
+	}
+	for no, d := range s.byNo {
+		if d == nil {
+			s.freeNos = append(s.freeNos, uint32(no))
+		}
+	}
+	if len(s.freeNos) == 0 {
+		return 0, ErrTooManyDevices
+	}
+	return s.number()
+}
+
+// dropDevice forgets a device that has nothing. It may come back under another number, see merge.
 func (s *Store) dropDevice(d *device) {
 	if d.ring != nil {
 		s.unlink(d)
 	}
 	delete(s.devices, d.name)
 	s.byNo[d.no] = nil
-	s.freeNos = append(s.freeNos, d.no)
 }

@@ -14,16 +14,19 @@ func (s *Store) restore() error {
 	if err := s.restoreMeta(); err != nil {
 		return err
 	}
-	if err := s.restoreDevices(); err != nil {
+	if err := s.unpackBlocks(); err != nil {
 		return err
 	}
-	if err := s.unpackBlocks(); err != nil {
+	if err := s.restoreDevices(); err != nil {
 		return err
 	}
 	if err := s.restoreLanes(); err != nil {
 		return err
 	}
 	if err := s.restoreGroups(); err != nil {
+		return err
+	}
+	if err := s.pruneDevices(); err != nil {
 		return err
 	}
 	for _, d := range s.devices {
@@ -90,54 +93,6 @@ func (s *Store) restoreMeta() error {
 		}
 		return txn.Set(keyBoots, s.clk.Snapshot())
 	})
-}
-
-func (s *Store) restoreDevices() error {
-	err := s.kv.scan([]byte{keyDevice}, nil, func(k, v []byte) (bool, error) {
-		if len(k) != 5 {
-			return true, nil
-		}
-		no := binary.BigEndian.Uint32(k[1:])
-		if no > 1<<21 {
-			return false, fmt.Errorf("%w: device number %d", errCodec, no)
-		}
-		for uint32(len(s.byNo)) <= no {
-			s.byNo = append(s.byNo, nil)
-		}
-		d := &device{no: no, name: string(v), saved: true}
-		if old := s.devices[d.name]; old != nil {
-			// The device was forgotten and came back under another number. Both may have records.
-			return true, s.merge(old, d)
-		}
-		s.byNo[no], s.devices[d.name] = d, d
-		return true, nil
-	})
-	if err != nil {
-		return fmt.Errorf("read devices: %w", err)
-	}
-	for no, d := range s.byNo {
-		if d == nil {
-			s.freeNos = append(s.freeNos, uint32(no))
-		}
-	}
-	return nil
-}
-
-// merge keeps the number of a device that has records. A device is forgotten only when it has none, so at most one has.
-func (s *Store) merge(old, d *device) error {
-	has := false
-	for _, c := range Classes() {
-		err := s.scanLane(c, old.no, 0, ^uint64(0), func(uint64, []byte) bool { has = true; return false })
-		if err != nil {
-			return err
-		}
-	}
-	if has {
-		return nil
-	}
-	s.byNo[old.no] = nil
-	s.byNo[d.no], s.devices[d.name] = d, d
-	return nil
 }
 
 // restoreLanes finds the lanes that have records by jumping from one to the next: a seek a lane, whatever they hold.
