@@ -45,6 +45,10 @@ func TestMain(m *testing.M) {
 	case "run --config":
 		child(runToy(os.Args[3]))
 	default:
+		// A command line that is none of these must never run the tests: they would start the next child.
+		if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
+			child(fmt.Errorf("the program would not know %q", os.Args[1:]))
+		}
 		m.Run()
 	}
 }
