@@ -169,7 +169,7 @@ func (d *demo) introduce(broker string) {
 	d.view.say("  MQTT broker   %s", broker)
 	d.view.say("  application   %s/api      (token %s)", d.url, d.token)
 	if addr := d.gateway.ConsoleAddr(); addr != nil {
-		d.view.say("  console       http://%s/healthz, /metrics", addr)
+		d.view.say("  dashboard     http://%s/      (token %s)", addr, d.operator)
 		d.view.say("  local API     http://%s/api   (token %s)", addr, d.operator)
 	}
 	d.view.say("")
