@@ -195,6 +195,8 @@ func (m *propertyModel) checkVersions(t *rapid.T) {
 	if surplus > m.allowed {
 		t.Fatalf("%d deliveries came again, %d reconnects and restarts explain them", surplus, m.allowed)
 	}
+	m.cloud.mu.Lock()
+	defer m.cloud.mu.Unlock()
 	for value, n := range m.cloud.writes {
 		if n > 1 {
 			t.Fatalf("value %s went up %d times", value, n)

@@ -219,7 +219,9 @@ func TestStopBetweenSendingAndCommitting(t *testing.T) {
 				}
 				synctest.Wait()
 				b.stop()
+				b.store.mu.Lock()
 				e := b.store.entries[l.TriggerID]
+				b.store.mu.Unlock()
 				if tc.phase != bridge.PhaseSent {
 					e.Phase = tc.phase
 				}
@@ -338,6 +340,8 @@ func TestLedgerIsBounded(t *testing.T) {
 		if n := len(b.triggers.List()); n != 0 {
 			t.Errorf("%d entries a day later, want none", n)
 		}
+		b.store.mu.Lock()
+		defer b.store.mu.Unlock()
 		if n := len(b.store.entries); n != 0 {
 			t.Errorf("%d entries in the store, want none", n)
 		}
