@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -108,15 +109,21 @@ func (p *process) signal(s syscall.Signal) {
 }
 
 // freeAddress is a loopback address that nothing listens on now. Restarted
-// processes need the same one again, so the kernel cannot choose for them.
+// processes need the same one again, so the kernel cannot choose for them; and
+// it lies below the ports that the kernel gives to outgoing connections, one of
+// which would take it while the process is down.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, last = 20000, 32000
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first)))
+		if err == nil {
+			_ = l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // eventually polls, for what other processes do.
