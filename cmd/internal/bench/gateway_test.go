@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,9 +43,11 @@ func TestMain(m *testing.M) {
 			err = json.NewEncoder(os.Stdout).Encode(result)
 		}
 		child(err)
-	case "run --config":
-		child(runToy(os.Args[3]))
 	default:
+		if config := slices.Index(os.Args, "--config"); len(os.Args) > 1 && os.Args[1] == "run" && config > 0 {
+			child(runToy(os.Args[config+1]))
+			return
+		}
 		// A command line that is none of these must never run the tests: they would start the next child.
 		if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 			child(fmt.Errorf("the program would not know %q", os.Args[1:]))
