@@ -48,6 +48,12 @@ func (f *fake) Overview() console.Overview {
 	return o
 }
 
+func (f *fake) set(change func(*console.Overview)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.overview)
+}
+
 func (f *fake) Devices() []console.Device {
 	out := make([]console.Device, len(f.devices))
 	for i := range f.devices {
@@ -243,5 +249,20 @@ func (f *fake) withLetters() *fake {
 	}
 	f.overview.DeadLetters, f.overview.DeadLetterBytes = 38, 38*300
 	f.overview.Totals.Reasons = map[string]uint64{"template": 28, "undecodable": 5}
+	return f
+}
+
+// cut takes the uplink away.
+func (f *fake) cut() *fake {
+	t := f.now()
+	f.set(func(o *console.Overview) {
+		o.Uplink.State, o.Uplink.Delivers, o.Uplink.Since, o.Uplink.LastSuccess = "offline", false, t.Add(-95*time.Minute), t.Add(-95*time.Minute)
+		o.Uplink.Reason, o.Uplink.NextProbe = "dial tcp 203.0.113.9:443: connect: no route to host", t.Add(24*time.Second)
+		o.Backlog.Records, o.Backlog.Bytes, o.Backlog.OldestSeconds, o.Backlog.HoursLeft = 114_020, 31<<20, 5700, 102
+		o.Backlog.Classes[3].Records, o.Backlog.Classes[3].Bytes, o.Backlog.Classes[3].OldestSeconds = 113_988, 31<<20, 5700
+		o.Backlog.Classes[2].Records, o.Backlog.Classes[2].Bytes, o.Backlog.Classes[2].OldestSeconds = 32, 6<<10, 5400
+		o.Totals.Records += 114_020
+		o.Checks[2] = console.Check{Name: "uplink", Advisory: true, Message: "offline since 2026-11-25 08:39:00Z: no route to host"}
+	})
 	return f
 }
