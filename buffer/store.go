@@ -22,8 +22,8 @@ type Options struct {
 	// FreeSpace tells how many bytes an unprivileged process may still write to the file system of a directory, and its
 	// size. nil: statfs(2).
 	FreeSpace func(dir string) (free, total int64, err error)
-	// Commit surrounds every commit of a transaction, for tests of writes that fail: without having reached the disk
-	// (an error and no call), or after they did (a call and an error).
+	// Commit surrounds every commit of a transaction: for those who measure it, and for tests of writes that fail,
+	// without having reached the disk (an error and no call), or after they did (a call and an error).
 	Commit func(commit func() error) error
 }
 

@@ -86,6 +86,7 @@ type Gateway struct {
 	commands *downlink.Ledger
 	status   statusTopics
 	apiCalls apiCalls
+	syncs    syncTimes
 	cleanup  cleanup
 }
 
@@ -122,7 +123,7 @@ func (g *Gateway) openStore() error {
 		return fmt.Errorf("gateway.data_dir: %w", err)
 	}
 	g.clock = clock.New(clock.Options{Policy: clock.Policy(g.cfg.Gateway.Clock)})
-	store, err := buffer.Open(g.cfg.Buffer, buffer.Options{Dir: StoreDir(dir), Log: g.log.Named("buffer"), Clock: g.clock})
+	store, err := buffer.Open(g.cfg.Buffer, buffer.Options{Dir: StoreDir(dir), Log: g.log.Named("buffer"), Clock: g.clock, Commit: g.syncs.measure})
 	if err != nil {
 		return err
 	}

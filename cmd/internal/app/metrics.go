@@ -29,6 +29,7 @@ func gauge(name, help string, labels ...string) metric {
 var (
 	metricInfo         = gauge("info", "Always 1; the version is a label.", "version")
 	metricReceived     = counter("publications_total", "Publications taken in from the field.")
+	metricPayloads     = counter("publications_bytes_total", "Bytes of the payloads of the publications that the broker received.")
 	metricStored       = counter("publications_stored_total", "Publications stored and acknowledged.")
 	metricRecords      = counter("records_total", "Records stored.")
 	metricUnmapped     = counter("publications_unmapped_total", "Publications on topics that nothing maps.")
@@ -42,9 +43,12 @@ var (
 
 	metricWaiting        = gauge("queue_records", "Records that wait for the uplink, by class.", "class")
 	metricWaitingBytes   = gauge("queue_bytes", "Bytes of the records that wait for the uplink, by class.", "class")
+	metricOldest         = gauge("queue_oldest_seconds", "How long the oldest record waits, by class; 0 where none does.", "class")
 	metricClassStored    = counter("queue_stored_total", "Records stored, by class.", "class")
 	metricClassDelivered = counter("queue_delivered_total", "Records that the uplink has taken, by class.", "class")
 	metricStoreRefused   = counter("store_refused_total", "Batches that the store did not take, by reason.", "reason")
+	metricSyncTime       = prometheus.NewDesc("iotc_gateway_store_sync_seconds", "Duration of the store's transactions, with the sync that buffer.sync asks for.", nil, nil)
+	metricWritten        = counter("disk_written_bytes_total", "Bytes that this process had the disk write; 0 where the kernel does not tell.")
 	metricSyncErrors     = counter("store_sync_errors_total", "Transactions that could not be synced.")
 	metricStoreLimit     = gauge("store_limit_bytes", "Bytes that records may take.")
 	metricDropped        = counter("queue_dropped_total", "Records that left the queue without being delivered, by class and reason.", "class", "reason")
@@ -163,11 +167,12 @@ func (c collector) ingest(send sender) {
 }
 
 func (c collector) queue(send sender) {
-	st := c.g.store.Stats()
+	st, oldest := c.g.store.Stats(), c.g.store.Oldest()
 	for _, class := range buffer.Classes() {
 		k, name := st.Classes[class], class.String()
 		send.put(metricWaiting, float64(k.Count), name)
 		send.put(metricWaitingBytes, float64(k.Bytes), name)
+		send.put(metricOldest, oldest[class].Seconds(), name)
 		send.put(metricClassStored, float64(k.Stored), name)
 		send.put(metricStoredBytes, float64(k.StoredBytes), name)
 		send.put(metricClassDelivered, float64(k.Delivered), name)
@@ -187,11 +192,15 @@ func (c collector) queue(send sender) {
 	send.put(metricSyncs, float64(st.Commits))
 	send.put(metricSyncErrors, float64(st.CommitErrors))
 	send.put(metricCapacity, st.HoursLeft)
+	send.put(metricWritten, float64(written()))
+	total, seconds, buckets := c.g.syncs.histogram()
+	send <- prometheus.MustNewConstHistogram(metricSyncTime, total, seconds, buckets)
 }
 
 func (c collector) broker(send sender) {
 	st := c.g.broker.Stats()
 	send.put(metricConnections, float64(st.Connections))
+	send.put(metricPayloads, float64(st.ReceivedBytes))
 	send.put(metricClients, float64(st.Clients))
 	send.put(metricSessions, float64(st.Sessions))
 	send.put(metricRetained, float64(st.Retained))
