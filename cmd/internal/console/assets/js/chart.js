@@ -39,13 +39,13 @@ export function chart(spec) {
     plot = new window.uPlot({
       width: Math.max(200, box.clientWidth),
       height: spec.height || 190,
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: { y: false, points: { size: 7 } },
       legend: { live: true },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 64, values: [
-          [3600, '{HH}:{mm}', '\n{DD}.{MM}.', null, null, null, null, null, 1],
+        { ...axis, space: 64, size: 30, values: [
+          [3600, '{HH}:{mm}', null, null, null, null, null, null, 1],
           [60, '{HH}:{mm}', null, null, null, null, null, null, 1],
           [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1],
         ] },

@@ -27,7 +27,14 @@ export function duration(seconds) {
   return s < 63072000 ? `${Math.floor(s / 86400)} days` : 'years';
 }
 
-export function ago(time, now = Date.now()) {
+// The gateway's clock counts: a browser's may be off.
+let skew = 0;
+export function synchronise(now) {
+  const t = Date.parse(now);
+  if (!Number.isNaN(t)) skew = t - Date.now();
+}
+
+export function ago(time, now = Date.now() + skew) {
   const t = Date.parse(time);
   if (!time || Number.isNaN(t) || t <= 0) return 'never';
   const s = (now - t) / 1000;

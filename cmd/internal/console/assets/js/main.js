@@ -1,7 +1,7 @@
 import { get, post } from './api.js';
 import { h, replace, set } from './dom.js';
 import { watch } from './live.js';
-import { count } from './format.js';
+import { count, synchronise } from './format.js';
 import { login } from './views/login.js';
 import { overview } from './views/overview.js';
 import { devices } from './views/devices.js';
@@ -63,6 +63,8 @@ function frame(session) {
     h('footer', { class: 'foot' }, `iotc-gateway ${session.gateway.version} · logged in as ${session.name} (${session.role})`));
 
   let closeView = () => {};
+  let current = '';
+  let lost = false;
   function route(first) {
     const [path, ...rest] = location.hash.replace(/^#\/?/, '').split('?')[0].split('/');
     const view = views[path] || views[''];
@@ -74,6 +76,8 @@ function frame(session) {
     });
     document.title = `${view.title} – ${session.gateway.id}`;
     context.main = main;
+    current = views[path] ? path : '';
+    pill.hidden = !lost && current === '';
     closeView = view.open(context, rest.map(decodeURIComponent).join('/')) || (() => {});
     if (!first) {
       window.scrollTo(0, 0);
@@ -86,6 +90,9 @@ function frame(session) {
   let headline = '';
   function judged(o) {
     context.overview = o;
+    synchronise(o.now);
+    lost = false;
+    pill.hidden = current === ''; // the page itself says it there
     pill.className = `level level-${o.verdict.level}`;
     set(pill, o.verdict.headline.replace(/\.$/, ''));
     if (o.verdict.headline !== headline) set(spoken, headline = o.verdict.headline);
@@ -99,6 +106,8 @@ function frame(session) {
     events: { overview: judged },
     connected(yes) {
       if (yes) return;
+      lost = true;
+      pill.hidden = false;
       pill.className = 'level level-fault';
       set(pill, 'No connection to the gateway');
     },

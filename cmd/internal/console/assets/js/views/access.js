@@ -62,11 +62,11 @@ function tokens() {
       t.load();
     } catch (error) { set(problem, error.message); }
   } }, field('Name', name, 'who or what it is for'), field('Role', role), field('Devices', devices, 'patterns such as hall-3-*, separated by commas; empty is all'),
-  field('Expires in', expires, 'such as 90d or 12h'), h('div', {}, h('button', { class: 'primary', type: 'submit' }, 'Create a token'), problem));
+  field('Expires in', expires, 'such as 90d or 12h'), h('div', { class: 'act row' }, h('button', { class: 'primary', type: 'submit' }, 'Create a token'), problem));
   const t = table('Tokens', ['Name', 'Role', 'Devices', 'Made', 'Expires', ''], async () => (await get('tokens')).tokens.map((x) => [
     `${x.name || 'no name'} (${x.id})`, x.role, x.devices?.join(', ') || 'all', moment(x.created), x.expires ? moment(x.expires) : 'never',
     ask(`Revoke the token ${x.name || x.id}?`, 'Whoever uses it is refused from the next call on, and its sessions end.', 'Revoke', () => call('DELETE', `tokens/${part(x.id)}`), () => t.load()),
-  ]), h('details', {}, h('summary', {}, 'Create a token'), form));
+  ]), h('details', {}, h('summary', {}, 'Make a new token'), form));
   return t;
 }
 

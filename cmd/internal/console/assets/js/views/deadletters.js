@@ -18,7 +18,8 @@ async function act(verb, choice, what) {
     if (verb === 'drop') toast(`${count(r.dropped)} dropped.`);
     else if (!r.failed) toast(`${count(r.retried)} put back into the queue.`);
     else toast(`${count(r.retried)} put back, ${count(r.failed)} stay: ${r.failures[0].error}`);
-    return true;
+    // What has not changed stays open as it is.
+    return verb === 'drop' || r.retried > 0;
   } catch (e) {
     toast(e.message);
     return false;
@@ -99,8 +100,8 @@ function detail(l, may, load) {
     h('p', {}, l.message),
     h('dl', { class: 'facts' }, facts.map(([name, text]) => h('div', {}, h('dt', {}, name), h('dd', {}, String(text))))),
     h('div', { class: 'pair' },
-      h('div', {}, h('h3', {}, l.topic ? 'As the device sent it' : 'As it was stored'), l.topic ? h('code', {}, l.topic) : null, h('pre', { tabindex: '0' }, l.binary ? l.payload : pretty(l.payload)), l.binary ? h('p', { class: 'hint' }, 'base64') : null),
-      h('div', {}, h('h3', {}, 'What a retry would make of it now'), calls(l.mapped))),
+      h('div', {}, h('h2', {}, l.topic ? 'As the device sent it' : 'As it was stored'), l.topic ? h('code', {}, l.topic) : null, h('pre', { tabindex: '0' }, l.binary ? l.payload : pretty(l.payload)), l.binary ? h('p', { class: 'hint' }, 'base64') : null),
+      h('div', {}, h('h2', {}, 'What a retry would make of it now'), calls(l.mapped))),
     h('div', { class: 'row' },
       may ? h('button', { class: 'primary', async onclick() { if (await act('retry', { ids: [l.id] }, 'this one')) load(); } }, 'Retry') : null,
       may ? h('button', { class: 'danger', async onclick() { if (await act('drop', { ids: [l.id] }, 'this one')) load(); } }, 'Drop') : null,

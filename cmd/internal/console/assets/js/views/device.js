@@ -69,7 +69,7 @@ function show(context, v, d, load) {
     x.spark?.length > 2 ? spark(x.spark) : null, h('div', { class: 'hint' }, ago(x.time)))) : h('p', { class: 'hint' }, 'None since the gateway was started.'));
   replace(v.properties, d.properties.length ? d.properties.map((p) => h('tr', {},
     h('th', { scope: 'row' }, p.name), h('td', { 'data-label': 'Reported' }, p.reported === undefined ? '–' : value(p.reported)),
-    h('td', { 'data-label': 'Desired' }, p.desired === undefined ? (p.writable ? 'not set' : 'set by the device') : value(p.desired)))) : h('tr', {}, h('td', { colspan: 3, class: 'hint' }, 'None are known.')));
+    h('td', { 'data-label': 'Desired' }, desired(p)))) : h('tr', {}, h('td', { colspan: 3, class: 'hint' }, 'None are known.')));
   replace(v.faults, d.faults.length ? d.faults.map((f) => h('li', { class: 'call' },
     h('span', {}, level('warn', f.where === 'uplink' ? 'refused by the application' : 'not usable'), ' ', h('time', { class: 'hint', datetime: f.time }, moment(f.time))),
     h('strong', {}, reason(f.reason)), h('span', {}, f.message))) : h('li', { class: 'hint' }, 'Nothing.'));
@@ -105,7 +105,7 @@ function propertyForm(id, load) {
       text.value = '';
       load();
     } catch (error) { set(problem, error.message); }
-  } }, field('Property', name), field('Desired value', text, 'JSON, or plain text'), h('div', {}, h('button', { class: 'primary', type: 'submit' }, 'Set'), problem));
+  } }, field('Property', name), field('Desired value', text, 'JSON, or plain text'), h('div', { class: 'act row' }, h('button', { class: 'primary', type: 'submit' }, 'Set'), problem));
 }
 
 function commandForm(id) {
@@ -120,7 +120,7 @@ function commandForm(id) {
       const started = await post(`devices/${part(id)}/commands/${part(name.value)}`, { arguments: args.value.trim() ? json(args.value) : null });
       list.prepend(follow(id, name.value, started));
     } catch (error) { set(problem, error.message); }
-  } }, field('Command', name), field('Arguments', args, 'a JSON object, or nothing'), h('div', {}, h('button', { class: 'primary', type: 'submit' }, 'Trigger'), problem)), list);
+  } }, field('Command', name), field('Arguments', args, 'a JSON object, or nothing'), h('div', { class: 'act row' }, h('button', { class: 'primary', type: 'submit' }, 'Trigger'), problem)), list);
 }
 
 // follow shows a command until its status will not change any more.

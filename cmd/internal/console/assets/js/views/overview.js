@@ -4,6 +4,8 @@ import { ago, bytes, count, duration, moment, rate, reason } from '../format.js'
 import { every } from '../live.js';
 import { chart } from '../chart.js';
 
+const classColumns = ['Class', 'Waiting', 'Size', 'Oldest', 'Stored', 'Delivered', 'Left undelivered'];
+
 const signs = { ok: 'M9 24l9 9 17-20', note: 'M22 12v14m0 6v.5', warn: 'M22 12v14m0 6v.5', fault: 'M14 14l16 16m0-16l-16 16', none: '' };
 
 const states = {
@@ -50,10 +52,10 @@ function build(main) {
     h('div', { class: 'columns' },
       h('section', { class: 'panel', 'aria-labelledby': 'store-title' }, h('h2', { id: 'store-title' }, 'Store'), v.meter, v.storeFacts),
       h('section', { class: 'panel', 'aria-labelledby': 'uplink-title' }, h('h2', { id: 'uplink-title' }, 'Uplink'), v.uplinkFacts)),
-    h('section', { class: 'panel' }, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Queue by class' }, h('table', {},
+    h('section', { class: 'panel' }, h('table', { class: 'cards inline' },
       h('caption', {}, 'Queue by class'),
-      h('thead', {}, h('tr', {}, ['Class', 'Waiting', 'Size', 'Oldest', 'Stored', 'Delivered', 'Left undelivered'].map((t, i) => h('th', { scope: 'col', class: i ? 'number' : '' }, t)))),
-      v.classes))),
+      h('thead', {}, h('tr', {}, classColumns.map((t, i) => h('th', { scope: 'col', class: i ? 'number' : '' }, t)))),
+      v.classes)),
     h('div', { class: 'columns' },
       h('section', { class: 'panel', 'aria-labelledby': 'losses-title' }, h('h2', { id: 'losses-title' }, 'Refused, dropped or kept aside since the start'), v.losses),
       h('section', { class: 'panel' }, h('table', {}, h('caption', {}, 'Checks'), v.checks))));
@@ -106,16 +108,16 @@ function show(v, o) {
   facts(v.uplinkFacts, [
     ['State', states[uplink.state] || uplink.state],
     ['Since', uplink.since ? moment(uplink.since) : '–'],
-    ['Why', uplink.reason || '–'],
+    ['Why', uplink.reason || '–', 'wide'],
     ['Last success', ago(uplink.lastSuccess, Date.parse(o.now))],
     uplink.delivers ? null : ['Next try', uplink.nextProbe && Date.parse(uplink.nextProbe) > Date.parse(o.now) ? `in ${duration((Date.parse(uplink.nextProbe) - Date.parse(o.now)) / 1000)}` : 'now'],
     ['Mean time of a call', uplink.calls ? `${((uplink.callSeconds / uplink.calls) * 1000).toFixed(1)} ms` : '–'],
     ['Rate limit', uplink.rateLimit ? `${rate(uplink.rateLimit)} calls a second` : 'none'],
-    ['Address', uplink.url || '–'],
+    ['Address', uplink.url || '–', 'wide'],
     uplink.pausedKinds?.length ? ['Refused kinds', uplink.pausedKinds.join(', ')] : null,
   ]);
   replace(v.classes, backlog.classes.map((c) => h('tr', {}, h('th', { scope: 'row' }, c.name),
-    [count(c.records), bytes(c.bytes), c.records ? duration(c.oldestSeconds) : '–', count(c.stored), count(c.delivered), lost(c.dropped)].map((t) => h('td', { class: 'number' }, t)))));
+    [count(c.records), bytes(c.bytes), c.records ? duration(c.oldestSeconds) : '–', count(c.stored), count(c.delivered), lost(c.dropped)].map((t, i) => h('td', { class: 'number', 'data-label': classColumns[i + 1] }, t)))));
   losses(v.losses, totals);
   replace(v.checks, o.checks.map((c) => h('tr', {}, h('th', { scope: 'row' }, c.name),
     h('td', {}, h('span', { class: `level level-${c.ok ? 'ok' : c.advisory ? 'note' : 'fault'}` }, c.ok ? 'ok' : c.advisory ? 'note' : 'fault'), ' ', c.message))));
@@ -133,18 +135,18 @@ function written(t) {
 }
 
 function lost(dropped) {
-  const list = Object.entries(dropped).filter(([, n]) => n > 0);
+  const list = Object.entries(dropped || {}).filter(([, n]) => n > 0);
   return list.length ? list.map(([k, n]) => `${count(n)} ${k.replaceAll('_', ' ')}`).join(', ') : '0';
 }
 
 function facts(el, list) {
-  replace(el, list.filter(Boolean).map(([name, text]) => h('div', {}, h('dt', {}, name), h('dd', {}, text))));
+  replace(el, list.filter(Boolean).map(([name, text, kind]) => h('div', { class: kind }, h('dt', {}, name), h('dd', {}, text))));
 }
 
 function losses(el, t) {
   const rows = [
-    ...Object.entries(t.dropped).map(([k, n]) => [reason(k), n, 'records']),
-    ...Object.entries(t.reasons).map(([k, n]) => [reason(k), n, 'publications']),
+    ...Object.entries(t.dropped || {}).map(([k, n]) => [reason(k), n, 'records']),
+    ...Object.entries(t.reasons || {}).map(([k, n]) => [reason(k), n, 'publications']),
   ];
   if (t.unmapped) rows.push(['No route maps the topic', t.unmapped, 'publications']);
   if (t.resent) rows.push(['Sent again by the device itself (may come twice)', t.resent, 'publications']);

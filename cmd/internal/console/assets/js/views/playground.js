@@ -36,9 +36,9 @@ export function playground(context) {
     } catch (error) { set(problem, error.message); return; }
     const { trial } = r;
     replace(result, h('div', { class: 'pair' },
-      h('div', {}, h('h3', {}, 'Read as'), r.decoded === null || r.decoded === undefined ? h('p', { class: 'hint' }, 'it cannot be told') : h('pre', { tabindex: '0' }, pretty(JSON.stringify(r.decoded))),
+      h('div', {}, h('h2', {}, 'Read as'), r.decoded === null || r.decoded === undefined ? h('p', { class: 'hint' }, 'it cannot be told') : h('pre', { tabindex: '0' }, pretty(JSON.stringify(r.decoded))),
         trial.route ? h('p', { class: 'hint' }, `by ${trial.route}`) : null),
-      h('div', {}, h('h3', {}, 'Becomes'), trial.error ? level('fault', trial.error.code === 'unmapped' ? 'not mapped' : 'dead letter') : level('ok', `${trial.requests.length} ${trial.requests.length === 1 ? 'call' : 'calls'}`),
+      h('div', {}, h('h2', {}, 'Becomes'), trial.error ? level('fault', trial.error.code === 'unmapped' ? 'not mapped' : 'dead letter') : level('ok', `${trial.requests.length} ${trial.requests.length === 1 ? 'call' : 'calls'}`),
         calls(trial), r.detail ? h('p', {}, r.detail) : null)));
   }
 
@@ -47,9 +47,9 @@ export function playground(context) {
     h('div', { class: 'columns' },
       h('section', { class: 'panel', 'aria-label': 'Publication' }, h('form', { class: 'fields', onsubmit: run },
         field('Topic', topic), field('Client id', client), field('User', user),
-        h('div', { class: 'row' }, binary, h('label', { for: 'try-binary' }, 'payload is base64'), retain, h('label', { for: 'try-retain' }, 'retained')),
-        h('div', {}, field('Payload', payload)),
-        h('div', { class: 'row' }, h('button', { class: 'primary', type: 'submit' }, 'Try it'), problem))),
+        h('div', { class: 'act row' }, binary, h('label', { for: 'try-binary' }, 'payload is base64'), retain, h('label', { for: 'try-retain' }, 'retained')),
+        h('div', { class: 'act' }, field('Payload', payload)),
+        h('div', { class: 'act row' }, h('button', { class: 'primary', type: 'submit' }, 'Try it'), problem))),
       h('section', { class: 'panel', 'aria-label': 'Result' }, result)));
   run();
 }

@@ -44,7 +44,7 @@ export function tap(context) {
     h('section', { class: 'panel', 'aria-label': 'What is watched' },
       h('form', { class: 'fields', onsubmit(e) { e.preventDefault(); list.replaceChildren(); total = 0; begin(); } },
         field('Topic filter', filter, 'as in MQTT: + is one level, # all the rest; empty is everything'),
-        h('div', { class: 'row' }, h('button', { class: 'primary', type: 'submit' }, 'Watch'), pause)), status),
+        h('div', { class: 'act row' }, h('button', { class: 'primary', type: 'submit' }, 'Watch'), pause)), status),
     h('section', { class: 'panel', 'aria-label': 'Publications, newest first' }, list));
 
   function say(dropped) {
