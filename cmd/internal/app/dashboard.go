@@ -2,9 +2,6 @@ package app
 
 import (
 	"maps"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"iotc-gateway/bridge"
@@ -83,7 +80,7 @@ func (d dashboard) totals(st *buffer.Stats) console.Totals {
 	t := console.Totals{
 		Received: n.Received.Load(), Stored: n.Stored.Load(), Records: n.Records.Load(), Unmapped: n.Unmapped.Load(),
 		Refused: n.Refused.Load(), Resent: n.Resent.Load(), DeadLetters: n.DeadLettered.Load(),
-		Dropped: map[string]uint64{}, Reasons: map[string]uint64{}, DiskBytes: written(),
+		Dropped: map[string]uint64{}, Reasons: map[string]uint64{}, DiskBytes: writtenBytes(),
 	}
 	for i := range st.Classes {
 		t.Delivered += st.Classes[i].Delivered
@@ -97,23 +94,4 @@ func (d dashboard) totals(st *buffer.Stats) console.Totals {
 	defer n.mu.Unlock()
 	maps.Copy(t.Reasons, n.reasons)
 	return t
-}
-
-// written is how many bytes this process had the disk write, 0 where the
-// kernel does not tell.
-func written() uint64 {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, "write_bytes: "); ok {
-			n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return n
-		}
-	}
-	return 0
 }

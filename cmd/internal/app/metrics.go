@@ -48,7 +48,6 @@ var (
 	metricClassDelivered = counter("queue_delivered_total", "Records that the uplink has taken, by class.", "class")
 	metricStoreRefused   = counter("store_refused_total", "Batches that the store did not take, by reason.", "reason")
 	metricSyncTime       = prometheus.NewDesc("iotc_gateway_store_sync_seconds", "Duration of the store's transactions, with the sync that buffer.sync asks for.", nil, nil)
-	metricWritten        = counter("disk_written_bytes_total", "Bytes that this process had the disk write; 0 where the kernel does not tell.")
 	metricSyncErrors     = counter("store_sync_errors_total", "Transactions that could not be synced.")
 	metricStoreLimit     = gauge("store_limit_bytes", "Bytes that records may take.")
 	metricDropped        = counter("queue_dropped_total", "Records that left the queue without being delivered, by class and reason.", "class", "reason")
@@ -192,7 +191,6 @@ func (c collector) queue(send sender) {
 	send.put(metricSyncs, float64(st.Commits))
 	send.put(metricSyncErrors, float64(st.CommitErrors))
 	send.put(metricCapacity, st.HoursLeft)
-	send.put(metricWritten, float64(written()))
 	total, seconds, buckets := c.g.syncs.histogram()
 	send <- prometheus.MustNewConstHistogram(metricSyncTime, total, seconds, buckets)
 }
