@@ -33,7 +33,7 @@ func expressions(t *testing.T) map[string][]string {
 			Targets []struct{ Expr string }
 		}
 	}
-	read(t, "../../../configs/grafana-dashboard.json", func(b []byte) error { return json.Unmarshal(b, &board) })
+	read(t, "../../../configs/monitoring/grafana-dashboard.json", func(b []byte) error { return json.Unmarshal(b, &board) })
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
 			out["panel "+p.Title] = append(out["panel "+p.Title], target.Expr)
@@ -44,7 +44,7 @@ func expressions(t *testing.T) map[string][]string {
 			Rules []struct{ Alert, Expr string }
 		}
 	}
-	read(t, "../../../configs/prometheus-alerts.yaml", func(b []byte) error { return yaml.Unmarshal(b, &rules) })
+	read(t, "../../../configs/monitoring/prometheus-alerts.yaml", func(b []byte) error { return yaml.Unmarshal(b, &rules) })
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
 			out["alert "+r.Alert] = append(out["alert "+r.Alert], r.Expr)
