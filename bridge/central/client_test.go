@@ -453,3 +453,22 @@ func TestExtraHeadersAndRequestID(t *testing.T) {
 		}
 	}
 }
+
+// A token that everybody on the machine may read is none (containers mount theirs as they like).
+func TestTokenFileIsRefusedWhenEverybodyReadsIt(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	write(t, path, "planted-secret")
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o640: true, 0o644: false, 0o602: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		token, err := central.TokenFile(path)()
+		if ok != (err == nil) || ok != (token == "planted-secret") {
+			t.Errorf("mode %04o: %q %v", mode, token, err)
+		}
+		if err != nil && (!errors.Is(err, central.ErrPermissions) || strings.Contains(err.Error(), "planted") || !strings.Contains(err.Error(), "chmod 600")) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
+}

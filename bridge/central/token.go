@@ -16,7 +16,14 @@ type TokenSource func() (string, error)
 // maxTokenBytes bounds what is read from a token file, which may be the wrong file.
 const maxTokenBytes = 16 << 10
 
-// TokenFile reads the token from a file; space around it is cut off.
+// ErrPermissions says that everybody on the machine may read the token's file.
+var ErrPermissions = errors.New("everybody on this machine may read it")
+
+// containerSecrets is where container engines mount secrets, with modes of their own choice; nobody else lives in there.
+const containerSecrets = "/run/secrets/"
+
+// TokenFile reads the token from a file; space around it is cut off. A file that everybody may read is refused with
+// ErrPermissions.
 func TokenFile(path string) TokenSource {
 	return func() (string, error) {
 		f, err := os.Open(path)
@@ -24,6 +31,13 @@ func TokenFile(path string) TokenSource {
 			return "", fmt.Errorf("read the token: %w", err)
 		}
 		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return "", fmt.Errorf("read the token: %w", err)
+		}
+		if st.Mode().Perm()&0o007 != 0 && !strings.HasPrefix(path, containerSecrets) {
+			return "", fmt.Errorf("read the token: %s: %w (mode %04o): chmod 600 it", path, ErrPermissions, st.Mode().Perm())
+		}
 		b, err := io.ReadAll(io.LimitReader(f, maxTokenBytes+1))
 		if err != nil {
 			return "", fmt.Errorf("read the token: %w", err)

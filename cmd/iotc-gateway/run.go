@@ -21,8 +21,9 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var (
-		flags   configFlags
-		profile string
+		flags      configFlags
+		profile    string
+		debuggable bool
 	)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -50,6 +51,11 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 				return err
 			}
 			defer func() { _ = log.Sync() }()
+			if !debuggable {
+				if err := forbidCoreDumps(); err != nil {
+					log.Warn("memory of this process may reach the disk in a core dump", zap.Error(err))
+				}
+			}
 			stopProfile, err := startProfile(profile)
 			if err != nil {
 				return err
@@ -69,6 +75,8 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 	flags.register(cmd)
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
 	_ = cmd.Flags().MarkHidden("cpuprofile")
+	cmd.Flags().BoolVar(&debuggable, "debuggable", false, "allow core dumps and debuggers, which see tokens and payloads")
+	_ = cmd.Flags().MarkHidden("debuggable")
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
 	"strings"
 
 	"go.uber.org/zap"
@@ -65,6 +66,9 @@ func (s brokerStore) Delete(key string) { s.space.Delete(key) }
 func consoleCertificate(cfg configs.Console) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
 	if cfg.TLS.CertFile == "" {
 		return nil, nil
+	}
+	if st, err := os.Stat(cfg.TLS.KeyFile); err == nil && st.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("console.tls.key_file: %s may be read by everybody (mode %04o): chmod 600 it", cfg.TLS.KeyFile, st.Mode().Perm())
 	}
 	if _, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile); err != nil {
 		return nil, fmt.Errorf("console.tls: %w", err)
