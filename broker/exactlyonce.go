@@ -1,10 +1,13 @@
 package broker
 
+import "sync/atomic"
+
 // qos2Entry is a packet identifier of a QoS 2 publication between its arrival and its release (MQTT 5 §4.3.3). It belongs to
 // the session, not to the connection: a client that lost the PUBREC sends the publication again after it reconnected, and
 // must be answered without a second delivery.
 type qos2Entry struct {
 	sess    *session
+	open    *atomic.Int32 // counts those of the connection it arrived on; nil if it was loaded from the store
 	id      uint16
 	stored  bool // it was settled well
 	waiters []qos2Waiter
@@ -19,14 +22,18 @@ type qos2Waiter struct {
 // beginQoS2 looks whether a publication is new to the session. If it is not, its answer is seen to here.
 func (l *link) beginQoS2(id uint16, s *slot) (e *qos2Entry, fresh bool) {
 	sess := l.sess
+	if l.openQoS2 == nil {
+		l.openQoS2 = new(atomic.Int32)
+	}
 	sess.mu.Lock()
 	e, known := sess.qos2[id]
 	if !known {
 		if sess.qos2 == nil {
 			sess.qos2 = map[uint16]*qos2Entry{}
 		}
-		e = &qos2Entry{sess: sess, id: id}
+		e = &qos2Entry{sess: sess, open: l.openQoS2, id: id}
 		sess.qos2[id] = e
+		e.open.Add(1)
 		sess.mu.Unlock()
 		return e, true
 	}
@@ -52,6 +59,7 @@ func (e *qos2Entry) settled(b *Broker, o Outcome) {
 	if o.Code >= CodeUnspecified {
 		if sess.qos2[e.id] == e {
 			delete(sess.qos2, e.id)
+			e.open.Add(-1)
 		}
 	} else {
 		e.stored = true
@@ -73,6 +81,9 @@ func (l *link) release(id uint16) {
 	ok = ok && e.stored
 	if ok {
 		delete(sess.qos2, id)
+		if e.open != nil {
+			e.open.Add(-1)
+		}
 		if sess.persistent.Load() {
 			l.b.store.deleteQoS2(sess.id, id)
 		}

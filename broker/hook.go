@@ -118,7 +118,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if l.protocol == 5 && pk.ReasonCode == 0 {
 			pk.Properties.MaximumPacketSize = uint32(limits.MaxPacketBytes)
 			pk.Properties.TopicAliasMaximum = topicAliases
-			pk.Properties.ReceiveMaximum = uint16(min(limits.InFlight, limits.MaxQoS2Pending))
+			pk.Properties.ReceiveMaximum = uint16(h.b.receiveMaximum())
 			if l.expiryCap > 0 {
 				pk.Properties.SessionExpiryInterval = l.expiryCap
 				pk.Properties.SessionExpiryIntervalFlag = true

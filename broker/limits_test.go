@@ -373,3 +373,28 @@ func TestNewFailsCleanly(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An MQTT 5 client that sends more QoS 2 publishes than CONNACK allowed, none released, is disconnected; one that releases
+// them in between goes on for ever.
+func TestLimitReceiveMaximum(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withLimits(func(l *broker.Limits) { l.InFlight = 3 }))
+	c := b.client(t, 5, "c")
+	for id := uint16(1); id <= 10; id++ {
+		c.publish(telemetry, "1", 2, id)
+		c.want(5)
+		c.ack(6, id)
+		c.want(7)
+	}
+	for id := uint16(1); id <= 3; id++ {
+		c.publish(telemetry, "1", 2, id)
+		c.want(5)
+	}
+	c.publish(telemetry, "1", 2, 1) // sent again: not another one
+	c.want(5)
+	c.publish(telemetry, "1", 2, 4)
+	if last := c.wantClosed(); last.code() != 0x93 {
+		t.Fatalf("last packet %+v, want DISCONNECT 0x93", last)
+	}
+	b.reason(t, "max_qos2_pending", 1)
+}

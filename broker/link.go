@@ -52,11 +52,12 @@ type link struct {
 
 	// Read goroutine only.
 	emptyWill bool
-	expiryCap uint32 // session expiry to announce, 0 = none
-	packetID  uint16 // of the SUBSCRIBE, UNSUBSCRIBE or PUBREL being processed
-	codes     []byte // our answers to the filters of the SUBSCRIBE being processed, 0 = the library's
-	wants     []bool // which of them are owed retained messages
-	owed      []owed // the messages
+	expiryCap uint32        // session expiry to announce, 0 = none
+	packetID  uint16        // of the SUBSCRIBE, UNSUBSCRIBE or PUBREL being processed
+	codes     []byte        // our answers to the filters of the SUBSCRIBE being processed, 0 = the library's
+	wants     []bool        // which of them are owed retained messages
+	owed      []owed        // the messages
+	openQoS2  *atomic.Int32 // QoS 2 publications that wait for their release; nil before the first
 	decided   map[string]decision
 	decidedAt uint64 // the rules' generation that decided belongs to
 

@@ -139,6 +139,9 @@ func (l *link) beginExactlyOnce(p *Publication) bool {
 	l.sess.mu.Lock()
 	_, known := l.sess.qos2[p.ack.id]
 	full := !known && len(l.sess.qos2) >= l.b.cfg.Limits.MaxQoS2Pending
+	if l.protocol == 5 && !known && l.openQoS2 != nil && int(l.openQoS2.Load()) >= l.b.receiveMaximum() {
+		full = true // more than CONNACK allowed (MQTT 5 §3.3.4)
+	}
 	l.sess.mu.Unlock()
 	if full {
 		l.drop(p.ack.held)
@@ -153,6 +156,9 @@ func (l *link) beginExactlyOnce(p *Publication) bool {
 	p.ack.qos2 = e
 	return true
 }
+
+// receiveMaximum is what a client of MQTT 5 is told: publications of QoS 1 and 2 that it may have under way.
+func (b *Broker) receiveMaximum() int { return min(b.cfg.Limits.InFlight, b.cfg.Limits.MaxQoS2Pending) }
 
 // drop gives packet memory back.
 func (l *link) drop(held int64) {
