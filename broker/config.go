@@ -69,7 +69,7 @@ type Limits struct {
 	MaxClientIDBytes         int           `yaml:"max_client_id_bytes" doc:"Length of a client identifier."`
 	PendingWrites            int           `yaml:"pending_writes" doc:"Deliveries that may wait for a client's socket; more are dropped, QoS 1 too."`
 	QueuedMessages           int           `yaml:"queued_messages" doc:"QoS 1 and 2 messages that wait for one session, offline or unacknowledged."`
-	QueuedBytes              int64         `yaml:"queued_bytes" unit:"bytes" doc:"The same in bytes."`
+	QueuedBytes              int64         `yaml:"queued_bytes" unit:"bytes" doc:"The same in bytes, with about 1200 for each message besides its own."`
 	TotalQueuedBytes         int64         `yaml:"total_queued_bytes" unit:"bytes" doc:"The same for all sessions together."`
 	SessionExpiry            time.Duration `yaml:"session_expiry" doc:"The longest that a session outlives its connection."`
 	MaxSessions              int           `yaml:"max_sessions" doc:"Sessions that wait for their client; the one that waits longest is dropped for another."`
@@ -121,10 +121,10 @@ func DefaultLimits() Limits {
 		MaxClientIDBytes:         256,
 		PendingWrites:            128,
 		QueuedMessages:           1024,
-		QueuedBytes:              1 << 20,
-		TotalQueuedBytes:         32 << 20,
+		QueuedBytes:              2 << 20,
+		TotalQueuedBytes:         8 << 20,
 		SessionExpiry:            7 * 24 * time.Hour,
-		MaxSessions:              4000,
+		MaxSessions:              2000,
 		MaxRetained:              10000,
 		MaxRetainedBytes:         16 << 20,
 		MaxKeepAlive:             12 * time.Hour,

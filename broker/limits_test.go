@@ -227,8 +227,8 @@ func TestLimitQueue(t *testing.T) {
 	t.Parallel()
 	for name, x := range map[string]func(l *broker.Limits){
 		"queued_messages": func(l *broker.Limits) { l.QueuedMessages = 3 },
-		"queued_bytes":    func(l *broker.Limits) { l.QueuedBytes = 1024 + 1 }, // 3 of 500 go over it
-		"total":           func(l *broker.Limits) { l.TotalQueuedBytes = 1024 + 1 },
+		"queued_bytes":    func(l *broker.Limits) { l.QueuedBytes = 4000 }, // 3 of 500, and what a message costs, go over it
+		"total":           func(l *broker.Limits) { l.TotalQueuedBytes = 4000 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -126,7 +126,7 @@ func (l *link) onPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	} else {
 		p.Settle(Outcome{})
 	}
-	if pk.FixedHeader.Retain && !b.retained.admit(pk.TopicName, len(pk.Payload)) {
+	if pk.FixedHeader.Retain && !b.retained.admit(&pk) {
 		b.count.count(reasonRetainedLimit)
 		pk.FixedHeader.Retain = false
 	}
@@ -290,7 +290,7 @@ func (b *Broker) PublishWith(m Message) error {
 // inject publishes as the gateway itself.
 func (b *Broker) inject(pk packets.Packet) error {
 	var full error
-	if pk.FixedHeader.Retain && !b.retained.admit(pk.TopicName, len(pk.Payload)) {
+	if pk.FixedHeader.Retain && !b.retained.admit(&pk) {
 		b.count.count(reasonRetainedLimit)
 		pk.FixedHeader.Retain = false
 		full = ErrRetainedLimit

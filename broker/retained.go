@@ -22,8 +22,17 @@ func newRetained(limits *Limits, store *persistence) *retained {
 	return &retained{limits: limits, store: store, sizes: map[string]int{}}
 }
 
-// admit reports whether a message to the topic finds room. An empty one takes the old one away and always does.
-func (r *retained) admit(topic string, size int) bool {
+// retainedWeight is what a retained message takes besides its topic; 0 for an empty one, which takes the old one away.
+func retainedWeight(pk *packets.Packet) int {
+	if len(pk.Payload) == 0 {
+		return 0
+	}
+	return int(weight(pk)) - len(pk.TopicName)
+}
+
+// admit reports whether a message finds room. An empty one takes the old one away and always does.
+func (r *retained) admit(pk *packets.Packet) bool {
+	topic, size := pk.TopicName, retainedWeight(pk)
 	if size == 0 {
 		return true
 	}
@@ -44,7 +53,7 @@ func (r *retained) stored(pk *packets.Packet) {
 	if strings.HasPrefix(pk.TopicName, "$") {
 		return
 	}
-	r.size(pk.TopicName, len(pk.Payload))
+	r.size(pk.TopicName, retainedWeight(pk))
 	if len(pk.Payload) == 0 {
 		r.store.deleteRetained(pk.TopicName)
 		return

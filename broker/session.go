@@ -327,6 +327,19 @@ func (b *Broker) mayDeliver(cl *mqtt.Client, topic string) bool {
 	return true
 }
 
+// packetCost is about what a message that waits takes besides its own bytes: the library keeps whole packets.
+const packetCost = 1200
+
+// weight is what a message's own bytes come to, its properties too.
+func weight(pk *packets.Packet) int64 {
+	p := &pk.Properties
+	n := len(pk.Payload) + len(pk.TopicName) + len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData)
+	for _, u := range p.User {
+		n += len(u.Key) + len(u.Val) + 32
+	}
+	return int64(n)
+}
+
 // enqueue counts and keeps a message that waits for the client's acknowledgement. It reports whether it is a new one.
 func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	s.mu.Lock()
@@ -337,7 +350,7 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	size := int64(len(pk.Payload) + len(pk.TopicName))
+	size := weight(pk) + packetCost
 	s.queue[pk.PacketID] = &queued{size: size}
 	s.bytes += size
 	s.unsent++

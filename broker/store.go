@@ -352,7 +352,7 @@ func (b *Broker) loadMessage(key string, value []byte) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	size := int64(len(pk.Payload) + len(pk.TopicName))
+	size := weight(&pk) + packetCost
 	s.queue[pk.PacketID] = &queued{size: size, sent: m.Sent}
 	s.bytes += size
 	if !m.Sent {
@@ -383,12 +383,12 @@ func (b *Broker) loadRetained(_ string, value []byte) bool {
 		return false
 	}
 	pk, err := m.packet()
-	if err != nil || !b.retained.admit(pk.TopicName, len(pk.Payload)) {
+	if err != nil || !b.retained.admit(&pk) {
 		return false
 	}
 	pk.FixedHeader.Retain = true
 	b.server.Topics.RetainMessage(pk)
-	b.retained.size(pk.TopicName, len(pk.Payload))
+	b.retained.size(pk.TopicName, retainedWeight(&pk))
 	b.sequence.Store(max(b.sequence.Load(), pk.Created))
 	return true
 }

@@ -29,6 +29,7 @@ type Settings struct {
 	Coalesce    time.Duration
 	MemoryLimit string // GOMEMLIMIT; "" leaves it to the gateway
 	MinFree     string // buffer.min_free_bytes; "" leaves it to the gateway
+	Limits      string // broker.limits in YAML's flow style; "" leaves them to the gateway but for a few
 }
 
 // gateway is one gateway under test: its directory outlives its processes.
@@ -79,7 +80,7 @@ central: {url: %q, token_file: %q, rate: 0}
 broker:
   listeners: [{name: bench, address: %q}]
   auth: {anonymous: loopback}
-  limits: {max_clients: 2000}
+  limits: {%s}
 buffer: {sync: %s, min_free_bytes: %s}
 bridge:
   concurrency: %d
@@ -88,7 +89,7 @@ bridge:
   registry: {unknown: create, create_rate: 0}
 console: {address: %q}
 log: {level: warn, format: json}
-`, g.data(), s.URL, filepath.Join(g.dir, "token"), g.mqtt, cmp.Or(s.Sync, "always"), cmp.Or(s.MinFree, "64MiB"), max(s.Concurrency, 1), max(s.InFlight, 1), s.Coalesce, g.console)
+`, g.data(), s.URL, filepath.Join(g.dir, "token"), g.mqtt, cmp.Or(s.Limits, "max_clients: 2000"), cmp.Or(s.Sync, "always"), cmp.Or(s.MinFree, "64MiB"), max(s.Concurrency, 1), max(s.InFlight, 1), s.Coalesce, g.console)
 }
 
 // freePorts finds loopback addresses that nobody listens on. They are free again when it returns, so another program

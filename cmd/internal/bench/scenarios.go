@@ -25,6 +25,9 @@ func scenarios() []scenario {
 		{"outage", "the application is gone while publishes are stored, then drained", outageScenario, false},
 		{"matrix", "each link cut, slowed, stalled and garbled, the application failing, the gateway stopped and killed, the disk full", matrixScenario, true},
 		{"soak", "all of these in random order for 20 minutes", soakScenario, true},
+		{"crowd", "5,000 clients that do nothing", crowdScenario, true},
+		{"siege", "2,000 connections that say nothing, half a packet or garbage, and a normal client", siegeScenario, true},
+		{"fuzz", "mutilated packets on 16 connections for 10 minutes, and normal clients", fuzzScenario, true},
 	}
 }
 
