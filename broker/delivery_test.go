@@ -210,6 +210,22 @@ func TestOldProtocolHasNoSessionPresent(t *testing.T) {
 	}
 }
 
+// MQTT 3.1 lets a client set DUP in what it sends again, also where later versions do not.
+func TestOldProtocolSendsAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.dial(t, 3)
+	c.mustConnect(connectOpts{id: "old", protocolName: "MQIsdp"})
+	c.send(frame(0x8a, []byte{0, 1}, str("x"), []byte{1}))
+	c.want(9)
+	c.publish(telemetry, "1", 2, 7)
+	c.want(5)
+	c.send([]byte{0x6a, 2, 0, 7})
+	c.want(7)
+	c.send(frame(0xaa, []byte{0, 2}, str("x")))
+	c.want(11)
+}
+
 // A shared subscription goes to members that are there, to all of them.
 func TestSharedSubscriptionPrefersWhoIsThere(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 )
 
@@ -120,6 +121,9 @@ func (l *link) look(p []byte) error {
 	for len(p) > 0 {
 		switch h.state {
 		case 0:
+			if l.protocol == 3 {
+				p[0] = plainFlags(p[0])
+			}
 			h.first, h.shift, h.length, h.state = p[0], 0, 0, 1
 			p = p[1:]
 		case 1:
@@ -154,6 +158,15 @@ func (l *link) look(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// plainFlags takes DUP out of a PUBREL, SUBSCRIBE or UNSUBSCRIBE, where MQTT 3.1 allows it (§2.1) and the library does not.
+func plainFlags(first byte) byte {
+	switch first >> 4 {
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		return first &^ 0x08
+	}
+	return first
 }
 
 // admit decides on a packet whose header has just been read.

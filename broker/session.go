@@ -58,6 +58,10 @@ func (b *Broker) claim(l *link, cl *mqtt.Client, id *Identity) (refusal, bool) {
 	for {
 		b.mu.Lock()
 		s := b.sessions[cl.ID]
+		if s != nil && b.expired(s, time.Now()) {
+			b.removeSession(s) // it is over, though nobody has looked since
+			s = nil
+		}
 		switch {
 		case s != nil && s.user != id.Name || s == nil && b.reserved(cl.ID, id):
 			b.mu.Unlock()
@@ -283,11 +287,19 @@ func (b *Broker) expireSessions(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.sessions {
-		if s.link == nil && now.Sub(s.away) >= s.expiry {
-			b.count.count(reasonSessionExpired)
+		if b.expired(s, now) {
 			b.removeSession(s)
 		}
 	}
+}
+
+// expired reports, and counts, that a session's time is over. Called with mu held.
+func (b *Broker) expired(s *session, now time.Time) bool {
+	if s.link != nil || now.Sub(s.away) < s.expiry {
+		return false
+	}
+	b.count.count(reasonSessionExpired)
+	return true
 }
 
 // sessionOf finds the session that a client of the library holds now, or nil.

@@ -171,6 +171,24 @@ func TestSessionExpiry(t *testing.T) {
 	}
 }
 
+// A session whose time is over is not found again, also before anybody has looked.
+func TestExpiredSessionIsNotResumed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withLimits(func(l *broker.Limits) { l.SessionExpiry = time.Second }))
+	for i, want := range []byte{0, 1, 0} {
+		c := b.dial(t, 4)
+		if p := c.mustConnect(connectOpts{id: "c", resume: true}); p.body[0] != want {
+			t.Fatalf("visit %d: session present %d, want %d", i, p.body[0], want)
+		}
+		c.disconnect()
+		eventually(t, "gone", func() bool { return b.Stats().Clients == 0 })
+		if i == 1 {
+			time.Sleep(1100 * time.Millisecond)
+		}
+	}
+	b.reason(t, "session_expired", 1)
+}
+
 func TestEventsAndDisconnect(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
