@@ -167,11 +167,11 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, _ packets.Packet) *mq
 			cl, ok := h.b.server.Clients.Get(id)
 			switch {
 			case ok && !cl.Closed():
-				if here++; rand.IntN(here) == 0 { //nolint:gosec // sharing load is no secret
+				if here++; rand.IntN(here) == 0 {
 					chosen = id
 				}
 			case here == 0:
-				if away++; rand.IntN(away) == 0 { //nolint:gosec // as above
+				if away++; rand.IntN(away) == 0 {
 					chosen = id
 				}
 			}

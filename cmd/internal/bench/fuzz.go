@@ -101,7 +101,7 @@ func fuzzScenario(ctx context.Context, r *run) error {
 
 // fuzz makes connections and sends mutilated packets on them until ctx ends.
 func fuzz(ctx context.Context, address string, number int, sent *atomic.Int64) {
-	rng := rand.New(rand.NewPCG(uint64(number), 2)) //nolint:gosec // no secret
+	rng := rand.New(rand.NewPCG(uint64(number), 2))
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 2, 0, byte(1+number))}}
 	for round := 0; ctx.Err() == nil; round++ {
 		conn, err := dialer.DialContext(ctx, "tcp", address)
