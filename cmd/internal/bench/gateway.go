@@ -138,7 +138,7 @@ func (g *gateway) spawn(ctx context.Context) error {
 		return fmt.Errorf("start gateway: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	args := []string{"run", "--debuggable", "--config", filepath.Join(g.dir, "gateway.yaml")}
+	args := []string{"run", "--config", filepath.Join(g.dir, "gateway.yaml"), "--debuggable"}
 	if g.started++; g.profile != "" {
 		args = append(args, "--cpuprofile", fmt.Sprintf("%s-%d.pprof", g.profile, g.started))
 	}
