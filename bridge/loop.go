@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,6 +40,7 @@ type Loop struct {
 	nudge    chan struct{}
 	slots    chan struct{} // one token for each call that may be under way
 	throttle throttledLog
+	lastBeat atomic.Int64 // Unix nanoseconds; see Turning
 }
 
 // New makes a loop; Run starts it.
@@ -148,9 +150,11 @@ func closed(c <-chan struct{}) bool {
 // deliver tries one lease once and settles it.
 func (l *Loop) deliver(ctx context.Context, lease *Lease) {
 	start := time.Now()
+	l.beat()
 	l.counters.inFlight.Add(1)
 	v := l.uplink.Deliver(ctx, lease)
 	l.counters.inFlight.Add(-1)
+	l.beat()
 	now := time.Now()
 	l.counters.latency.observe(now.Sub(start))
 	if ctx.Err() != nil && v.Action != Accepted && v.Action != Rejected {
@@ -275,7 +279,9 @@ func (l *Loop) probeUntilOpen(ctx context.Context, state State) {
 		}
 		timer.Stop()
 		l.counters.probes.Add(1)
+		l.beat()
 		v := l.uplink.Probe(ctx)
+		l.beat()
 		switch {
 		case v.Action == Accepted:
 			l.link.reopen(time.Now())

@@ -36,6 +36,7 @@ type bench struct {
 	url         string
 	cfg         *configs.Config
 	gateway     *app.Gateway
+	notify      app.Notifier
 	stop        func()
 	mu          sync.Mutex
 	received    map[string][]string
@@ -86,7 +87,7 @@ func (b *bench) start() {
 	if _, measured := b.t.(*testing.B); measured {
 		log = zap.NewNop()
 	}
-	g, err := app.New(b.cfg, app.Options{Log: log, Version: "test"})
+	g, err := app.New(b.cfg, app.Options{Log: log, Version: "test", Notify: b.notify})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -2,14 +2,11 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
-
-	"iotc-gateway/buffer"
 )
 
 // Notifier tells the service manager how the gateway is. Its methods return at
@@ -74,8 +71,8 @@ func (s Systemd) WatchdogInterval() time.Duration {
 	return d
 }
 
-// tellServiceManager reports readiness, feeds the watchdog while the store
-// still commits, and keeps the status line up to date.
+// tellServiceManager reports readiness, feeds the watchdog while the
+// loops turn, and keeps the status line up to date.
 func (g *Gateway) tellServiceManager(ctx context.Context) error {
 	g.notify.Ready()
 	interval := 10 * time.Second
@@ -83,11 +80,12 @@ func (g *Gateway) tellServiceManager(ctx context.Context) error {
 	if watchdog > 0 {
 		interval = min(interval, watchdog/3)
 	}
+	pulse := g.pulse()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		g.notify.Status(g.statusLine())
-		if watchdog > 0 && g.turning(ctx, interval) {
+		if watchdog > 0 && pulse.beats(ctx, interval) {
 			g.notify.Watchdog()
 		}
 		select {
@@ -96,18 +94,4 @@ func (g *Gateway) tellServiceManager(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// turning asks the loops for a sign of life. A paused uplink or a full disk is
-// none of the watchdog's business: a restart would mend neither.
-func (g *Gateway) turning(ctx context.Context, within time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	// An empty batch passes through the committer like any other. Whatever it
-	// answers, it turns.
-	if err := g.store.AppendSync(ctx, &buffer.Batch{}); errors.Is(err, context.DeadlineExceeded) {
-		g.log.Error("the store gives no sign of life", zap.Error(err))
-		return false
-	}
-	return true
 }
