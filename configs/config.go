@@ -33,6 +33,7 @@ type Config struct {
 type Gateway struct {
 	ID             string        `yaml:"id" doc:"Name of this gateway, and the device id under which it reports its own health; by default made from the host name."`
 	DataDir        string        `yaml:"data_dir" doc:"Directory for the store, users and tokens. By default STATE_DIRECTORY, else /var/lib/iotc-gateway where that is writable, else ~/.local/state/iotc-gateway."`
+	Profile        string        `yaml:"profile" enum:"default,small" doc:"Which defaults hold for everything that is not set: default, or small for boards with 512 MiB of memory and 32-bit systems, with less memory for broker and queue."`
 	Clock          string        `yaml:"clock" enum:"auto,trusted,wait" doc:"Whether the wall clock may be believed where the kernel does not say: auto believes a clock that is not behind the last one seen, trusted always, wait holds records back until it is synchronised."`
 	Report         string        `yaml:"report" enum:"on,off" doc:"Whether the gateway reports its own health as a device."`
 	ReportInterval time.Duration `yaml:"report_interval" doc:"Time between two reports of the gateway's own health."`
@@ -65,6 +66,7 @@ func Default() *Config {
 	return &Config{
 		ConfigVersion: Version,
 		Gateway: Gateway{
+			Profile:        "default",
 			Clock:          "auto",
 			Report:         "on",
 			ReportInterval: time.Minute,

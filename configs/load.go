@@ -37,8 +37,16 @@ func reason(err error) error {
 // Parse is [Load] for a file that was already read; name stands for it in
 // faults, and is what relative paths are relative to.
 func Parse(name string, data []byte, env []string, overrides map[string]string) (*Config, error) {
+	cfg, err := parseOver(Default(), name, data, env, overrides)
+	if cfg.Gateway.Profile == ProfileSmall {
+		// What was written goes over other defaults.
+		return parseOver(Small(), name, data, env, overrides)
+	}
+	return cfg, err
+}
+
+func parseOver(cfg *Config, name string, data []byte, env []string, overrides map[string]string) (*Config, error) {
 	r := newReport()
-	cfg := Default()
 	cfg.report = r
 	if len(data) > 0 {
 		d := &decoder{source: name, report: r}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 
@@ -22,6 +23,7 @@ import (
 func newRunCommand() *cobra.Command {
 	var (
 		flags      configFlags
+		cpuProfile string
 		profile    string
 		debuggable bool
 	)
@@ -42,6 +44,9 @@ and the uplink's token in force, all of them or, with an error in the log, none.
   IOTC_CENTRAL_URL=https://my-app.azureiotcentral.com/api IOTC_CENTRAL_TOKEN=... iotc-gateway run --set central.token_env=IOTC_CENTRAL_TOKEN`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if profile != "" {
+				flags.set = append(flags.set, "gateway.profile="+profile)
+			}
 			cfg, err := flags.load()
 			if err != nil {
 				return err
@@ -56,7 +61,8 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 					log.Warn("memory of this process may reach the disk in a core dump", zap.Error(err))
 				}
 			}
-			stopProfile, err := startProfile(profile)
+			tuneMemory(cfg.Runtime(), os.Getenv)
+			stopProfile, err := startProfile(cpuProfile)
 			if err != nil {
 				return err
 			}
@@ -73,11 +79,24 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
+	cmd.Flags().StringVar(&profile, "profile", "", "defaults that hold: default, or small for 512 MiB boards and 32-bit systems (the key gateway.profile)")
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"default", "small"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&cpuProfile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
 	_ = cmd.Flags().MarkHidden("cpuprofile")
 	cmd.Flags().BoolVar(&debuggable, "debuggable", false, "allow core dumps and debuggers, which see tokens and payloads")
 	_ = cmd.Flags().MarkHidden("debuggable")
 	return cmd
+}
+
+// tuneMemory sets what the profile asks of Go's memory management, unless the
+// environment says it already.
+func tuneMemory(want configs.Runtime, getenv func(string) string) {
+	if want.MemoryLimit > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(want.MemoryLimit)
+	}
+	if want.GCPercent > 0 && getenv("GOGC") == "" {
+		debug.SetGCPercent(want.GCPercent)
+	}
 }
 
 // onHangup delivers whenever the process gets SIGHUP.
