@@ -116,6 +116,7 @@ Without anything else installed:
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands()...)
+	root.AddCommand(releaseCommands()...)
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
 		case "user", "token", "deadletter", "device", "buffer":
