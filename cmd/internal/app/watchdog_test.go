@@ -34,9 +34,12 @@ func (m *manager) note(change func()) {
 	}
 }
 
-func (m *manager) Ready()                          { m.note(func() { m.said = append(m.said, "ready") }) }
-func (m *manager) Status(text string)              { m.note(func() { m.said = append(m.said, text) }) }
-func (m *manager) Stopping()                       { m.note(func() { m.said = append(m.said, "stopping") }) }
+func (m *manager) Ready() { m.note(func() { m.said = append(m.said, "ready") }) }
+
+func (m *manager) Status(text string) { m.note(func() { m.said = append(m.said, text) }) }
+
+func (m *manager) Stopping() { m.note(func() { m.said = append(m.said, "stopping") }) }
+
 func (m *manager) Reloading(done bool)             { m.note(func() { m.reloads = append(m.reloads, done) }) }
 func (m *manager) Watchdog()                       { m.note(func() { m.feeds++ }) }
 func (m *manager) WatchdogInterval() time.Duration { return m.interval }
