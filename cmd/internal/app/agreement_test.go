@@ -260,7 +260,7 @@ func TestDashboardActions(t *testing.T) {
 		}
 	}
 	o.call("POST", "try", `{"topic":"devices/x/telemetry/t","payload":"21.5"}`, http.StatusOK, &tried)
-	if r := tried.Trial.Requests; len(r) != 1 || r[0].Method != "POST" || r[0].Path != "/devices/x/telemetry" {
+	if r := tried.Trial.Requests; len(r) != 1 || r[0].Method != http.MethodPost || r[0].Path != "/devices/x/telemetry" {
 		t.Errorf("the playground says %+v", tried)
 	}
 

@@ -60,14 +60,14 @@ func allocator(t *testing.T) context.Context {
 // tab is a browser's tab with what it complained of.
 type tab struct {
 	t   *testing.T
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // to chromedp, a tab is a context
 	mu  sync.Mutex
 	bad []string
 	// expected are complaints that the test provokes.
 	expected []string
 }
 
-func newTab(t *testing.T, browser context.Context, width, height int64) *tab {
+func newTab(t *testing.T, browser context.Context, width, height int64) *tab { //nolint:revive // the test comes first, as in every helper
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
