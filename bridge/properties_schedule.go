@@ -3,7 +3,7 @@ package bridge
 import (
 	"container/heap"
 	"context"
-	"math/rand/v2"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -177,19 +177,35 @@ func (p *Properties) scheduleLocked(pr *property) {
 	default:
 		pr.lane, interval = laneAway, interval*awayShare
 	}
-	if interval > 0 {
-		// Spread, so that what began at one time does not come at one time.
-		interval = interval*9/10 + time.Duration(rand.Int64N(int64(interval/5+1)))
-	}
+	wait := pr.untilTurn(now, interval)
 	if pr.attempts > 0 {
-		interval = max(interval, fullJitter(pr.attempts, probeBase, slowCap))
+		wait = max(wait, fullJitter(pr.attempts, probeBase, slowCap))
 	}
-	pr.due = now.Add(interval)
+	pr.due = now.Add(wait)
 	if pr.busy {
 		return // scheduled again when the answer is there
 	}
 	heap.Push(&p.lanes[pr.lane], pr)
 	p.kickLocked()
+}
+
+// untilTurn is the time until the property's own moment within the interval,
+// at most a whole one. The moments of many are spread evenly, whenever they
+// began: a change of all of them is seen at the first, and so in a small part
+// of the interval.
+func (pr *property) untilTurn(now time.Time, interval time.Duration) time.Duration {
+	if interval <= 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(pr.Device)) // it never fails
+	_, _ = h.Write([]byte(pr.Name))
+	turn := time.Duration(h.Sum64() % uint64(interval))
+	into := time.Duration(now.UnixNano() % int64(interval))
+	if turn > into {
+		return turn - into
+	}
+	return interval - into + turn
 }
 
 func (p *Properties) unscheduleLocked(pr *property) {
