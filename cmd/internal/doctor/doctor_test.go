@@ -284,6 +284,28 @@ func TestStore(t *testing.T) {
 	b.want(r, "store", doctor.Warning, "corrupt-1 was set aside")
 	b.want(r, "permissions", doctor.Warning, "has mode 0755")
 	if os.Getuid() == 0 {
+		// The directory may be a link of root's, as systemd makes it.
+		if err := os.Chown(cfg.Gateway.DataDir, 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		link := filepath.Join(b.dir, "link")
+		if err := os.Symlink(cfg.Gateway.DataDir, link); err != nil {
+			t.Fatal(err)
+		}
+		linked := *cfg
+		linked.Gateway.DataDir = link
+		opts := b.opts
+		opts.Config = &linked
+		r := doctor.Run(t.Context(), opts)
+		b.want(r, "permissions", doctor.Fault, filepath.Join(cfg.Gateway.DataDir, "store"))
+		for _, f := range r.Report.Findings {
+			if strings.HasSuffix(f.Message, ": "+link) {
+				t.Errorf("the link itself is a fault: %+v", f)
+			}
+		}
+		if err := os.Chown(cfg.Gateway.DataDir, 0, 0); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Chown(filepath.Join(store, "lock"), 12345, 12345); err != nil {
 			t.Fatal(err)
 		}

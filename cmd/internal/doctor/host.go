@@ -158,6 +158,10 @@ func foreignFiles(dir string, info fs.FileInfo) (found []string) {
 	if !ok {
 		return nil
 	}
+	// For a dynamic user systemd makes the directory a link.
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target
+	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // what cannot be read is reported by others

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"iotc-gateway/buffer"
@@ -39,7 +40,9 @@ func (e *examination) checkStore(context.Context) {
 		e.fault(check, err.Error(), "run doctor as the gateway's user or as root")
 		return
 	case err != nil:
-		e.fault(check, fmt.Sprintf("cannot be read: %v", err),
+		// What follows the first line is for the library's authors.
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		e.fault(check, "cannot be read: "+strings.TrimSpace(reason),
 			"nothing is lost: the next start sets it aside and begins a fresh one; then `iotc-gateway buffer recover` brings back what is readable")
 		e.setAside(dir)
 		return
