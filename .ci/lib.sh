@@ -43,15 +43,19 @@ gateway() {
 	echo "$SCRATCH/iotc-gateway"
 }
 
-# rootfs makes a bare Debian tree once and prints its path. It is kept for
-# later runs; a tree that was not finished is never taken for one.
+# rootfs [PACKAGE...] makes a bare Debian tree once, with packages besides, and
+# prints its path. It is kept for later runs; a tree that was not finished is
+# never taken for one.
 rootfs() {
-	local tree=${XDG_CACHE_HOME:-$HOME/.cache}/iotc-gateway-ci/bookworm
+	local tree=${XDG_CACHE_HOME:-$HOME/.cache}/iotc-gateway-ci/bookworm package include=ca-certificates
+	for package in "$@"; do
+		tree+=-$package include+=,$package
+	done
 	if [ ! -e "$tree.complete" ]; then
 		need debootstrap debootstrap >&2
 		rm -rf "$tree"
 		mkdir -p "$(dirname "$tree")"
-		debootstrap --variant=minbase --include=ca-certificates bookworm "$tree" >"$tree.log" 2>&1 || {
+		debootstrap --variant=minbase --include="$include" bookworm "$tree" >"$tree.log" 2>&1 || {
 			tail "$tree.log" >&2
 			return 1
 		}
