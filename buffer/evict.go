@@ -1,6 +1,9 @@
 package buffer
 
-import "container/heap"
+import (
+	"container/heap"
+	"strings"
+)
 
 // room is what a class may hold now: its own bound, and what the others and their reserves leave of the store.
 func (s *Store) room(c Class) int64 {
@@ -219,12 +222,13 @@ func (s *Store) thinCold(l *lane, keep func() bool) {
 	type found struct {
 		seq  uint64
 		size int64
+		name string
 	}
 	list := make([]found, 0, readRecords)
 	err := s.scanLane(l.class, l.dev.no, from, to, func(seq uint64, v []byte) bool {
 		var r Record
 		if decodeRecord(v, &r) == nil {
-			list = append(list, found{seq, r.size()})
+			list = append(list, found{seq, r.size(), strings.Clone(r.Name)})
 		}
 		return len(list) < readRecords
 	})
@@ -240,6 +244,7 @@ func (s *Store) thinCold(l *lane, keep func() bool) {
 	}
 	for _, f := range list {
 		if _, dead := l.skip[f.seq]; !dead && !keep() {
+			s.unindex(&item{Record: Record{Seq: f.seq, Class: l.class, Name: f.name}, dev: l.dev, lane: l})
 			s.dropCold(l, f.seq, f.size, dropThinned)
 		}
 	}

@@ -321,3 +321,35 @@ func TestConfigFaults(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// A property that was thinned out is gone; a newer report of it must not count it as superseded as well.
+func TestThinnedPropertiesAreNotSuperseded(t *testing.T) {
+	t.Parallel()
+	for _, memory := range []int64{1, 8 << 20} {
+		b := setup(t, func(b *bundle) {
+			b.cfg.MemoryBytes = memory
+			c := &b.cfg.Classes.Property
+			c.KeepLast, c.Overflow, c.MaxBytes = true, buffer.ThinOut, 100<<10
+		})
+		const rounds, names = 3, 200
+		for round := range rounds {
+			for n := range names {
+				r := property("d1", fmt.Sprint("p", n), round)
+				r.Meta = bytes.Repeat([]byte{'x'}, 1000)
+				b.add(r)
+			}
+		}
+		st := b.Stats().Classes[buffer.ClassProperty]
+		if gone := st.Dropped["thinned"] + st.Dropped["superseded"]; st.Dropped["thinned"] == 0 || int(st.Count)+int(gone) != rounds*names {
+			t.Errorf("memory %d: %d wait and %d are gone of %d: %v", memory, st.Count, gone, rounds*names, st.Dropped)
+		}
+		found := 0
+		for !b.Stats().Drained {
+			b.Commit(b.next(buffer.LeaseOptions{}))
+			found++
+		}
+		if found != int(st.Count) {
+			t.Errorf("memory %d: %d counted, %d found", memory, st.Count, found)
+		}
+	}
+}
