@@ -50,6 +50,8 @@ func TestSetAsideAndRecover(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, db string){
 		"manifest": func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "MANIFEST"), 0) },
 		"table":    func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], -40) },
+		"block":    func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 0) },
+		"byte":     func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 200) },
 		"missing": func(t *testing.T, db string) {
 			if err := os.Remove(glob(t, db, "*.sst")[0]); err != nil {
 				t.Fatal(err)
@@ -72,6 +74,9 @@ func TestSetAsideAndRecover(t *testing.T) {
 			damaged := filepath.Join(t.TempDir(), "damaged")
 			copyDir(t, b.dir, damaged)
 			damage(t, filepath.Join(damaged, "db"))
+			if seen, err := buffer.Inspect(damaged, nil); err == nil {
+				t.Errorf("an inspection found nothing wrong: %+v", seen)
+			}
 			c := setup(t, func(b *bundle) { b.dir = damaged })
 			aside := c.Stats().SetAside
 			if !strings.HasPrefix(filepath.Base(aside), "corrupt-") {
@@ -85,6 +90,9 @@ func TestSetAsideAndRecover(t *testing.T) {
 			}, nil)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if name != "manifest" && len(got.Damaged) == 0 && name != "missing" {
+				t.Errorf("no file is named as damaged: %+v", got)
 			}
 			if name == "manifest" && (found["a"] != 50 || found["b"] != 50 || found["c"] != 10 || got.DeadLetters != 1) {
 				t.Fatalf("%+v %+v", got, found)

@@ -19,7 +19,8 @@ import (
 type engine struct {
 	opt     badger.Options
 	commit  func(commit func() error) error
-	managed bool // the caller gives the versions
+	managed bool  // the caller gives the versions
+	verify  int64 // how much of the tables is read whole at an open
 
 	mu sync.RWMutex // read: a transaction runs; write: Badger is being opened or closed
 	db *badger.DB
@@ -91,7 +92,7 @@ func (e *engine) openLocked() (err error) {
 			err = fmt.Errorf("open database: panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if err := checkTables(e.opt); err != nil {
+	if err := checkTables(e.opt, e.verify); err != nil {
 		return err
 	}
 	open := badger.Open

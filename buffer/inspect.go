@@ -58,7 +58,7 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 	if err := mirror(db, scratch); err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)
 	}
-	kv := &engine{opt: badgerOptions(scratch, false, log)}
+	kv := &engine{opt: badgerOptions(scratch, false, log), verify: verifyAll}
 	kv.opt.ReadOnly = true
 	if err := kv.open(); err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)

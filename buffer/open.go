@@ -77,6 +77,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	s.kv = &engine{
 		opt:    badgerOptions(filepath.Join(opt.Dir, databaseDir), !off && s.syncEvery == 0, opt.Log),
 		commit: opt.Commit,
+		verify: verifyBytes,
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.kv.close(), s.unlock())

@@ -39,7 +39,7 @@ func openDamaged(dir, scratch string, log *zap.Logger, out *Salvage) (*engine, e
 			out.Damaged = append(out.Damaged, f)
 		}
 	}
-	kv := &engine{opt: badgerOptions(cp, false, log)}
+	kv := &engine{opt: badgerOptions(cp, false, log), verify: verifyAll}
 	if len(out.Damaged) == 0 {
 		if err := kv.open(); err == nil {
 			return kv, nil
@@ -109,7 +109,8 @@ func (e *engine) addTable(path string) (err error) {
 			return err
 		}
 	}
-	return nil
+	// A damaged block ends the iteration without a word.
+	return t.VerifyChecksum()
 }
 
 // addLog copies the whole transactions of a memtable's log.

@@ -39,6 +39,9 @@ told at the end.`,
   iotc-gateway capture --topic 'tele/+/SENSOR' --count 10`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if duration < 0 || count < 0 {
+				return usageError("--for and --count must not be negative; 0 goes on until it is interrupted")
+			}
 			matches, err := topicFilter(topic)
 			if err != nil {
 				return err
