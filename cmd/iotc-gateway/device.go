@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -122,15 +123,17 @@ func newDeviceActionCommand(cmd *cobra.Command, action, done string) *cobra.Comm
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return withControl(cmd, &flags, func(ctx context.Context, c *control.Client) error {
+			var failed []error
 			for _, id := range args {
 				if err := c.Call(ctx, http.MethodPost, "/v1/devices/"+url.PathEscape(id)+"/"+action, nil, nil); err != nil {
-					return err
+					failed = append(failed, err)
+					continue
 				}
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", done, id); err != nil {
 					return err
 				}
 			}
-			return nil
+			return errors.Join(failed...)
 		})
 	}
 	flags.register(cmd)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,12 @@ started with; --config only says which gateway is meant, by its data directory.`
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withRunning(cmd, &flags, func(ctx context.Context, c *control.Client) error {
-				if err := c.Call(ctx, http.MethodPost, "/v1/reload", nil, nil); err != nil {
+				var done control.Reloaded
+				if err := c.Call(ctx, http.MethodPost, "/v1/reload", nil, &done); err != nil {
 					return err
+				}
+				if len(done.Restart) > 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "these sections changed and hold only after a restart: %s\n", strings.Join(done.Restart, ", "))
 				}
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "reloaded")
 				return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"go.uber.org/zap"
@@ -67,7 +68,7 @@ func (g *Gateway) reloadOn(ctx context.Context, trigger <-chan struct{}) error {
 			return ctx.Err()
 		case <-trigger:
 		}
-		if err := g.reloadFromSource(); err != nil {
+		if _, err := g.reloadFromSource(); err != nil {
 			g.log.Error("reload", zap.Error(err))
 		}
 	}
@@ -78,15 +79,46 @@ func (g *Gateway) reloadOn(ctx context.Context, trigger <-chan struct{}) error {
 var errNoSource = errors.New("there is no configuration to read again")
 
 // reloadFromSource reads the configuration from where it came at the start.
-func (g *Gateway) reloadFromSource() error {
+// It names the sections that changed and hold only after a restart.
+func (g *Gateway) reloadFromSource() (restart []string, err error) {
 	if g.load == nil {
-		return errNoSource
+		return nil, errNoSource
 	}
 	g.notify.Reloading(false)
 	defer g.notify.Reloading(true)
 	cfg, err := g.load()
 	if err != nil {
-		return fmt.Errorf("reload refused, everything is as before: %w", err)
+		return nil, fmt.Errorf("reload refused, everything is as before: %w", err)
 	}
-	return g.Reload(cfg)
+	if err := g.Reload(cfg); err != nil {
+		return nil, err
+	}
+	if restart = needsRestart(g.cfg, cfg); len(restart) > 0 {
+		g.log.Warn("these sections changed and hold only after a restart", zap.Strings("sections", restart))
+	}
+	return restart, nil
+}
+
+// needsRestart names the sections that differ from those which the gateway was
+// started with and that no reload puts in force.
+func needsRestart(started, now *configs.Config) (sections []string) {
+	bridge := now.Bridge
+	bridge.Properties.Desired = started.Bridge.Properties.Desired // read again
+	for _, s := range []struct {
+		name      string
+		was, will any
+	}{
+		{"gateway", started.Gateway, now.Gateway},
+		{"central", started.Central, now.Central},
+		{"broker", started.Broker, now.Broker},
+		{"buffer", started.Buffer, now.Buffer},
+		{"bridge", started.Bridge, bridge},
+		{"console", started.Console, now.Console},
+		{"log", started.Log, now.Log},
+	} {
+		if !reflect.DeepEqual(s.was, s.will) {
+			sections = append(sections, s.name)
+		}
+	}
+	return sections
 }

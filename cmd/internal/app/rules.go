@@ -17,6 +17,7 @@ type rules struct {
 	mapper    *mapping.Mapper
 	templates *template.Set // nil: values are not checked
 	desired   []string      // properties that the cloud owns whatever the template
+	fallback  string        // template of a device whose own is not known
 }
 
 // Compile makes what can be made of a configuration without opening anything,
@@ -76,7 +77,7 @@ func Mapper(cfg *configs.Config) (*mapping.Mapper, error) {
 // compileRules compiles templates, presets and routes. templateOf names a
 // device's template.
 func compileRules(cfg *configs.Config, templateOf func(device string) string) (*rules, error) {
-	r := &rules{desired: cfg.Bridge.Properties.Desired}
+	r := &rules{desired: cfg.Bridge.Properties.Desired, fallback: cfg.Mapping.DefaultTemplate}
 	opts := mapping.Options{}
 	if dir := cfg.Mapping.TemplatesDir; dir != "" {
 		set, err := template.LoadDir(dir)
@@ -111,6 +112,9 @@ func compileRules(cfg *configs.Config, templateOf func(device string) string) (*
 func (g *Gateway) templateOf(device string) string {
 	if d, ok := g.registry.Device(device); ok && d.Template != "" {
 		return d.Template
+	}
+	if r := g.rules.Load(); r != nil {
+		return r.fallback
 	}
 	return g.cfg.Mapping.DefaultTemplate
 }

@@ -64,8 +64,9 @@ type Options struct {
 	Retry func(ctx context.Context, l *buffer.DeadLetter) error
 	// Explain tells what a publication would become, without doing it.
 	Explain func(pub *mapping.Publication) mapping.Trial
-	// Reload reads the configuration again; nil where no gateway runs.
-	Reload func() error
+	// Reload reads the configuration again and names the sections of it that
+	// changed and hold only after a restart; nil where no gateway runs.
+	Reload func() (restart []string, err error)
 	// Watch shows publications as they come in until stop is called; nil where
 	// no gateway runs.
 	Watch func() (seen <-chan Seen, missed func() uint64, stop func())
@@ -162,9 +163,16 @@ func (a *API) reload(w http.ResponseWriter, _ *http.Request) {
 		stopped(w)
 		return
 	}
-	if err := a.opts.Reload(); err != nil {
+	restart, err := a.opts.Reload()
+	if err != nil {
 		refuse(w, http.StatusUnprocessableEntity, "ReloadRefused", err)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	answer(w, Reloaded{Restart: restart})
+}
+
+// Reloaded is the answer to a reload.
+type Reloaded struct {
+	// Restart names the sections that changed and hold only after a restart.
+	Restart []string `json:"restart,omitempty"`
 }
