@@ -32,7 +32,7 @@ const verifyAll = 1 << 62
 func checkTables(opt badger.Options, verify int64) error {
 	listed, err := listedTables(opt)
 	if err != nil {
-		return nil //nolint:nilerr // a store without a manifest is new, and Badger itself tells of a damaged one
+		return nil // a store without a manifest is new, and Badger itself tells of a damaged one
 	}
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(listed))) {
 		f := table.NewFilename(id, opt.Dir)
