@@ -16,7 +16,10 @@
 //	POST /v1/devices/{id}/approve
 //	POST /v1/devices/{id}/disable
 //	POST /v1/devices/{id}/enable
-//	POST /v1/reload
+//	GET  /v1/buffer              what waits, what became of the rest, what the disk had to write
+//	GET  /v1/buffer/records      JSON lines of what waits
+//	POST /v1/buffer/purge
+//	POST /v1/reload              {"restart": [sections that hold only after a restart]}
 //	POST /v1/map                 JSON lines of captured publications; JSON lines of what they become
 //	GET  /v1/tap                 JSON lines of publications as they come in, with what became of them
 //
