@@ -62,6 +62,14 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%7.1fs  %s\n", time.Since(start).Seconds(), line)
 			}
 			opts.Label = build().Version
+			if opts.Executable != "" {
+				// Another gateway is measured by this program's own yardsticks.
+				self, err := os.Executable()
+				if err != nil {
+					return fmt.Errorf("bench: find own executable: %w", err)
+				}
+				opts.Yardstick = self
+			}
 			report, err := bench.Run(cmd.Context(), opts)
 			if errors.Is(err, bench.ErrUnknownScenario) {
 				return usageError("--scenario: %w", err)
@@ -102,7 +110,7 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 	flags.StringVar(&opts.Executable, "gateway", "", "another build of this program to measure (default this one)")
 	flags.BoolVar(&strict, "strict", false, "fail also when a figure falls short of its target")
 	outputFlag(cmd, &output)
-	cmd.AddCommand(newBenchSinkCommand(), newBenchBareCommand())
+	cmd.AddCommand(newBenchSinkCommand(), newBenchBareCommand(), newBenchBareBrokerCommand())
 	return cmd
 }
 
@@ -152,5 +160,22 @@ func newBenchBareCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&cfg.API, "api", "", "base URL of the sink")
 	cmd.Flags().IntVar(&cfg.Messages, "messages", 10_000, "number of calls")
+	return cmd
+}
+
+// newBenchBareBrokerCommand is the child process that is measured beside a gateway.
+func newBenchBareBrokerCommand() *cobra.Command {
+	cfg := bench.BareBrokerConfig{Token: bench.TokenFromEnvironment(), Posters: 64}
+	cmd := &cobra.Command{
+		Use:    "bare-broker",
+		Short:  "Post what a bare broker is told (started by bench)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return bench.RunBareBroker(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringVar(&cfg.Listen, "listen", "", "address of the broker")
+	cmd.Flags().StringVar(&cfg.API, "api", "", "base URL of the sink")
 	return cmd
 }

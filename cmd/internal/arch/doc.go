@@ -8,7 +8,7 @@
 //	configs                    knows everyone's Config, does nothing with it
 //	cmd                        joins everything, in cmd/internal/app
 //
-// mochi stays inside broker, Badger inside buffer, and neither they nor paho
+// mochi stays inside broker (the bench has it as a yardstick beside it), Badger inside buffer, and neither they nor paho
 // show in an exported signature: a library can be replaced without touching
 // anyone but its owner.
 package arch

@@ -29,6 +29,7 @@ type Options struct {
 	Keep       bool          // leave stores, configurations and logs behind
 	Profiles   string        // directory for a CPU profile of every gateway; empty for none
 	Executable string        // the gateway; empty for this program
+	Yardstick  string        // the program that plays the application and both yardsticks; empty for Executable
 	Label      string        // the gateway's version, for the report
 
 	// Stall is how long a drain may stand still before what has not come counts as lost; 0 for 75 s, which is longer
@@ -78,6 +79,7 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 			return Report{}, fmt.Errorf("find own executable: %w", err)
 		}
 	}
+	opts.Yardstick = cmp.Or(opts.Yardstick, opts.Executable)
 	if opts.Profiles != "" {
 		if err := os.MkdirAll(opts.Profiles, 0o700); err != nil {
 			return Report{}, fmt.Errorf("make the directory for profiles: %w", err)
@@ -96,7 +98,7 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	if report.Machine, err = describe(root, opts.Quick); err != nil {
 		return Report{}, err
 	}
-	sink, err := startSink(ctx, opts.Executable)
+	sink, err := startSink(ctx, opts.Yardstick)
 	if err != nil {
 		return Report{}, err
 	}

@@ -32,15 +32,17 @@ type Settings struct {
 	Limits      string // broker.limits in YAML's flow style; "" leaves them to the gateway but for a few
 }
 
-// gateway is one gateway under test: its directory outlives its processes.
+// gateway is one gateway under test, or what is measured beside it: its directory outlives its processes.
 type gateway struct {
 	executable string
 	dir        string // config, token, log, and the data directory in it
 	mqtt       string
 	console    string
 	memory     string
-	profile    string // where each process leaves a CPU profile; empty for none
-	started    int    // processes so far
+	profile    string   // where each process leaves a CPU profile; empty for none
+	started    int      // processes so far
+	bare       []string // command line of a bare broker in its place; nil for a gateway
+	secrets    []string // environment of that
 
 	process *process
 	watch   *watch
@@ -138,13 +140,16 @@ func (g *gateway) spawn(ctx context.Context) error {
 		return fmt.Errorf("start gateway: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	args := []string{"run", "--config", filepath.Join(g.dir, "gateway.yaml"), "--debuggable"}
-	if g.started++; g.profile != "" {
-		args = append(args, "--cpuprofile", fmt.Sprintf("%s-%d.pprof", g.profile, g.started))
+	args := g.bare
+	if args == nil {
+		args = []string{"run", "--config", filepath.Join(g.dir, "gateway.yaml"), "--debuggable"}
+		if g.started++; g.profile != "" {
+			args = append(args, "--cpuprofile", fmt.Sprintf("%s-%d.pprof", g.profile, g.started))
+		}
 	}
 	cmd := exec.CommandContext(ctx, g.executable, args...) //nolint:gosec // it is this program
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = environment()
+	cmd.Env = environment(g.secrets...)
 	if g.memory != "" {
 		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+g.memory)
 	}

@@ -43,6 +43,13 @@ func TestMain(m *testing.M) {
 			err = json.NewEncoder(os.Stdout).Encode(result)
 		}
 		child(err)
+	case "bench bare-broker":
+		flags := flag.NewFlagSet("bare-broker", flag.ExitOnError)
+		cfg := bench.BareBrokerConfig{Token: bench.TokenFromEnvironment(), Posters: 64}
+		flags.StringVar(&cfg.Listen, "listen", "", "")
+		flags.StringVar(&cfg.API, "api", "", "")
+		_ = flags.Parse(os.Args[3:])
+		child(bench.RunBareBroker(context.Background(), cfg))
 	default:
 		if config := slices.Index(os.Args, "--config"); len(os.Args) > 1 && os.Args[1] == "run" && config > 0 {
 			child(runToy(os.Args[config+1]))

@@ -105,6 +105,18 @@ func (r *run) prepare(s Settings) (*gateway, error) {
 	return g, nil
 }
 
+// serveBare starts a bare broker in the place of a gateway.
+func (r *run) serveBare(ctx context.Context) (*gateway, error) {
+	g, err := newGateway(r.opts.Yardstick, r.root, r.sink.token, Settings{})
+	if err != nil {
+		return nil, err
+	}
+	r.gateways = append(r.gateways, g)
+	g.bare = []string{"bench", "bare-broker", "--listen", g.mqtt, "--api", r.sink.API}
+	g.secrets = []string{tokenVariable + "=" + r.sink.token}
+	return g, g.start(ctx)
+}
+
 // serve makes a gateway and starts it.
 func (r *run) serve(ctx context.Context, s Settings) (*gateway, error) {
 	g, err := r.prepare(s)
@@ -195,7 +207,7 @@ func (r *run) bare(ctx context.Context, messages int) (BareResult, error) {
 		return result, err
 	}
 	args := []string{"bench", "bare", "--api", r.sink.API, "--messages", strconv.Itoa(messages)}
-	cmd := exec.CommandContext(ctx, r.opts.Executable, args...) //nolint:gosec // it is this program
+	cmd := exec.CommandContext(ctx, r.opts.Yardstick, args...) //nolint:gosec // it is this program
 	cmd.Env = environment(tokenVariable + "=" + r.sink.token)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
@@ -238,4 +250,41 @@ func (r *run) beside(ctx context.Context, messages int, between func() error) (B
 	both := BareResult{Messages: before.Messages + after.Messages, Elapsed: before.Elapsed + after.Elapsed, CPU: before.CPU + after.CPU}
 	r.say("bare client %.0f/s, %.1f CPU ms per 1,000", both.PerSecond(), both.PerThousand())
 	return both, nil
+}
+
+// besideBroker is the same with a bare broker under the usual load. It returns the means of both halves.
+func (r *run) besideBroker(ctx context.Context, messages int, between func() error) (flow, error) {
+	before, err := r.bareBroker(ctx, messages/2)
+	if err != nil {
+		return flow{}, err
+	}
+	if err := between(); err != nil {
+		return flow{}, err
+	}
+	after, err := r.bareBroker(ctx, messages/2)
+	if err != nil {
+		return flow{}, err
+	}
+	both := flow{delivered: 2 / (1/before.delivered + 1/after.delivered), cpu: (before.cpu + after.cpu) / 2}
+	r.say("bare broker %.0f/s, %.1f CPU ms per 1,000", both.delivered, both.cpu)
+	return both, nil
+}
+
+// bareBroker puts the usual load on a bare broker. What becomes of it is not judged: it promises nothing.
+func (r *run) bareBroker(ctx context.Context, messages int) (flow, error) {
+	if err := r.freshSink(ctx); err != nil {
+		return flow{}, err
+	}
+	g, err := r.serveBare(ctx)
+	if err != nil {
+		return flow{}, err
+	}
+	defer g.kill()
+	fleet := r.fleet(g, FleetConfig{Clients: devices, Window: window, Variants: 1})
+	if err := r.warmUp(ctx, g, fleet); err != nil {
+		return flow{}, err
+	}
+	result, err := r.through(ctx, g, fleet, func() error { return fleet.Publish(ctx, messages) })
+	fleet.Close()
+	return result, err
 }

@@ -59,7 +59,7 @@ var wantAims = map[string][]string{
 		"1,000 clients, resident memory", "1,000 clients, of one core", "1,000 clients, written to disk",
 	},
 	"accepts":         {"one client, of sync: never", "50 clients, of sync: never", "one in flight, p50 above one fdatasync"},
-	"steady":          {"delivered, of the bare client", "CPU per 1,000", "bytes written per accepted byte"},
+	"steady":          {"delivered, of the bare client", "CPU per 1,000", "CPU, of the bare broker's", "bytes written per accepted byte"},
 	"steady-coalesce": {"times as many as without"},
 	"slow-sink":       {"strict order, of devices / 20 ms", "8 in flight per device"},
 	"flaky":           {"after, of without"},
