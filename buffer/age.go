@@ -15,9 +15,8 @@ const ageReads = 32
 type front struct {
 	seq   uint64
 	stamp clock.Stamp
-	cold  bool // the record is on disk, at seq or above
-	dev   uint32
-	last  uint64
+	cold  bool // the record is on disk, in where
+	where stretch
 }
 
 // Oldest tells for each class how long its oldest record waits, 0 where none does. It looks at the front of each lane;
@@ -39,7 +38,7 @@ func (s *Store) Oldest() (ages [numClasses]time.Duration) {
 				it := l.win[l.head]
 				fronts[l.class] = append(fronts[l.class], front{seq: it.Seq, stamp: it.Stamp})
 			case l.pos <= l.last:
-				fronts[l.class] = append(fronts[l.class], front{seq: l.pos, cold: true, dev: d.no, last: l.last})
+				fronts[l.class] = append(fronts[l.class], front{seq: l.pos, cold: true, where: l.cold(l.pos)})
 			}
 		}
 	}
@@ -73,10 +72,10 @@ func (s *Store) eldest(c Class, fronts []front) (stamp clock.Stamp, ok bool) {
 			return f.stamp, true
 		}
 		reads++
-		_ = s.scanLane(c, f.dev, f.seq, f.last, func(seq uint64, v []byte) bool {
+		_ = s.scanLane(f.where, func(f *found) bool {
 			var r Record
-			if seq < best && decodeRecord(v, &r) == nil {
-				best, stamp, ok = seq, r.Stamp, true
+			if f.seq < best && !f.bad && decodeRecord(f.body, &r) == nil {
+				best, stamp, ok = f.seq, r.Stamp, true
 			}
 			return false
 		})

@@ -69,7 +69,7 @@ func (s *Store) unpack(list []foundBlock) error {
 			return err
 		}
 		err := decodeBlock(b.value, func(i int, e blockEntry) error {
-			if j := 1 + i/8; b.saved && j < len(b.bits) && b.bits[j]&(1<<(i%8)) != 0 {
+			if settledAt(b.bits, i) {
 				return nil
 			}
 			s.recovered++

@@ -259,44 +259,58 @@ const (
 	blockS2
 )
 
-// appendBlock appends version, compression and entries. Compressing them costs less than the system takes for writing
-// the bytes that are saved.
-func appendBlock(b, entries []byte) []byte {
+// appendBlock appends version, compression and entries.
+func appendBlock(b, entries []byte) []byte { return appendPacked(append(b, codecVersion), entries) }
+
+// appendPacked appends compression and entries. Compressing them costs less than the system takes for writing the bytes
+// that are saved.
+func appendPacked(b, entries []byte) []byte {
 	head := len(b)
 	room := s2.MaxEncodedLen(len(entries))
-	if len(entries) < 256 || room < 0 || cap(b)-len(b) < room+2 {
-		return append(append(b, codecVersion, blockRaw), entries...)
+	if len(entries) < 256 || room < 0 || cap(b)-len(b) < room+1 {
+		return append(append(b, blockRaw), entries...)
 	}
-	b = append(b, codecVersion, blockS2)
-	out := s2.Encode(b[head+2:head+2+room], entries)
+	b = append(b, blockS2)
+	out := s2.Encode(b[head+1:head+1+room], entries)
 	if len(out) >= len(entries) {
-		b[head+1] = blockRaw
+		b[head] = blockRaw
 		return append(b, entries...)
 	}
-	return b[:head+2+len(out)]
+	return b[:head+1+len(out)]
 }
 
 // maxBlock bounds what a block may decompress to: more than a transaction holds.
 const maxBlock = 4 << 20
+
+// unpackEntries is the reverse of appendPacked. The result may point into b.
+func unpackEntries(b []byte) ([]byte, error) {
+	d := decoder{b: b}
+	switch kind := d.byte(); {
+	case d.bad || kind > blockS2:
+		return nil, errCodec
+	case kind == blockRaw:
+		return d.b, nil
+	}
+	if n, err := s2.DecodedLen(d.b); err != nil || n > maxBlock {
+		return nil, errCodec
+	}
+	raw, err := s2.Decode(nil, d.b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errCodec, err)
+	}
+	return raw, nil
+}
 
 func decodeBlock(b []byte, fn func(i int, e blockEntry) error) error {
 	d := decoder{b: b}
 	if d.byte() != codecVersion {
 		return errCodec
 	}
-	switch kind := d.byte(); {
-	case d.bad || kind > blockS2:
-		return errCodec
-	case kind == blockS2:
-		if n, err := s2.DecodedLen(d.b); err != nil || n > maxBlock {
-			return errCodec
-		}
-		raw, err := s2.Decode(nil, d.b)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errCodec, err)
-		}
-		d.b = raw
+	entries, err := unpackEntries(d.b)
+	if err != nil {
+		return err
 	}
+	d = decoder{b: entries}
 	for i := 0; len(d.b) > 0; i++ {
 		e := blockEntry{class: Class(d.byte()), dev: uint32(d.uvarint()), seq: d.uvarint(), body: d.bytes()}
 		if d.bad || e.class >= numClasses {

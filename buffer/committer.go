@@ -105,7 +105,7 @@ func (s *Store) publish(p *plan) {
 		if x.it != nil {
 			l.hot--
 			l.push(x.it)
-			l.pos = r.Seq + 1
+			l.pos, l.key = r.Seq+1, r.Seq+1
 			s.hot += x.it.weight()
 		}
 		s.index(x)
@@ -117,12 +117,16 @@ func (s *Store) publish(p *plan) {
 	}
 	s.deleted += int64(len(p.gone))
 	for _, b := range p.freed {
-		s.deleted += int64(len(b.items))
+		s.deleted += int64(max(1, len(b.items)))
 		b.gone = tally{}
+		if b.of != nil {
+			delete(s.chunks, b.first)
+		}
 	}
 	for i, b := range p.marked {
 		b.saved = true
 		b.gone.sum(&p.tallies[i], -1)
+		s.spent(b)
 	}
 	s.spreadDone(p, true)
 	for _, g := range p.gone {

@@ -213,28 +213,28 @@ func (s *Store) thinLane(l *lane) {
 
 // thinCold does the same for what is on disk only.
 func (s *Store) thinCold(l *lane, keep func() bool) {
-	from, to := max(l.pos, l.thinned), l.last
+	x := l.cold(max(l.pos, l.thinned))
 	l.dev.busy = true
 	if l.dev.ring != nil {
 		s.unlink(l.dev)
 	}
 	s.mu.Unlock()
-	type found struct {
-		seq  uint64
+	type stored struct {
+		found
 		size int64
 		name string
 	}
-	list := make([]found, 0, readRecords)
-	err := s.scanLane(l.class, l.dev.no, from, to, func(seq uint64, v []byte) bool {
+	list := make([]stored, 0, readRecords)
+	err := s.scanLane(x, func(f *found) bool {
 		var r Record
-		if decodeRecord(v, &r) == nil {
-			list = append(list, found{seq, r.size(), strings.Clone(r.Name)})
+		if !f.bad && decodeRecord(f.body, &r) == nil {
+			list = append(list, stored{*f, r.size(), strings.Clone(r.Name)})
 		}
 		return len(list) < readRecords
 	})
 	s.mu.Lock()
 	l.dev.busy = false
-	l.thinned = to + 1
+	l.thinned = x.to + 1
 	if len(list) == readRecords {
 		l.thinned = list[len(list)-1].seq + 1
 	}
@@ -242,10 +242,11 @@ func (s *Store) thinCold(l *lane, keep func() bool) {
 		s.stats.readErrors++
 		return
 	}
-	for _, f := range list {
-		if _, dead := l.skip[f.seq]; !dead && !keep() {
+	for i := range list {
+		f := &list[i]
+		if !s.isGone(l, &f.found) && !keep() {
 			s.unindex(&item{Record: Record{Seq: f.seq, Class: l.class, Name: f.name}, dev: l.dev, lane: l})
-			s.dropCold(l, f.seq, f.size, dropThinned)
+			s.dropFound(l, &f.found, f.size, dropThinned)
 		}
 	}
 }

@@ -1,10 +1,10 @@
 package buffer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-
-	badger "github.com/dgraph-io/badger/v4"
+	"slices"
 )
 
 // restoreGroups takes up the compositions that were stored and not settled: they become leases again as they were. A
@@ -34,46 +34,47 @@ func (s *Store) restoreGroups() error {
 			s.goneGroups = append(s.goneGroups, gone{keyGroup, g.class, g.dev, g.seqs[0], 0})
 			continue
 		}
-		items := make([]item, 0, len(g.seqs))
-		err := s.kv.view(func(txn *badger.Txn) error {
-			for _, seq := range g.seqs {
-				e, err := txn.Get(queueKey(g.class, g.dev, seq))
-				if errors.Is(err, badger.ErrKeyNotFound) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				v, err := e.ValueCopy(nil)
-				if err != nil {
-					return err
-				}
-				it := item{dev: d, lane: l, state: itemLeased}
-				if err := decodeRecord(v, &it.Record); err != nil {
-					return err
-				}
-				it.Seq, it.Class, it.Device = seq, g.class, d.name
-				items = append(items, it)
-			}
-			return nil
-		})
+		items, err := s.groupItems(l, g.seqs)
 		if err != nil {
 			return fmt.Errorf("read group: %w", err)
 		}
 		lease := &Lease{Device: d.name, Class: g.class, Composed: true, dev: d, lane: l, heap: -1}
-		for i := range items {
-			l.mark(items[i].Seq)
-			lease.items = append(lease.items, &items[i])
+		for _, it := range items {
+			l.mark(it.Seq)
+			lease.items = append(lease.items, it)
 		}
 		if len(items) == len(g.seqs) {
 			s.composing++
 			s.toFront(lease)
 			continue
 		}
-		for i := range items {
-			s.settle(&items[i])
+		for _, it := range items {
+			s.settle(it)
 		}
 		s.goneGroups = append(s.goneGroups, gone{keyGroup, g.class, g.dev, g.seqs[0], 0})
 	}
 	return nil
+}
+
+// groupItems reads the records of a composition that are still there.
+func (s *Store) groupItems(l *lane, seqs []uint64) (items []*item, err error) {
+	x := stretch{class: l.class, dev: l.dev.no, from: seqs[0], to: seqs[len(seqs)-1]}
+	var bad error
+	err = s.scanLane(x, func(f *found) bool {
+		if _, member := slices.BinarySearch(seqs, f.seq); !member || f.bad {
+			return true
+		}
+		it := &item{dev: l.dev, lane: l, state: itemLeased}
+		if bad = decodeRecord(bytes.Clone(f.body), &it.Record); bad != nil {
+			return false
+		}
+		it.Seq, it.Class, it.Device = f.seq, l.class, l.dev.name
+		if f.chunk != nil {
+			it.blk, it.idx = s.chunkOf(l, f.chunk), uint16(f.idx)
+			it.blk.inMemory++
+		}
+		items = append(items, it)
+		return true
+	})
+	return items, errors.Join(err, bad)
 }

@@ -8,7 +8,7 @@ import (
 // item is a record in memory. It is in the window of its lane, in a lease, or settled.
 type item struct {
 	Record
-	blk     *block // where it lies on disk; nil: under its own key
+	blk     *block // the block or chunk in which it lies on disk; nil: it is under its own key
 	idx     uint16 // its place in the block
 	attempt uint16
 	state   uint8
@@ -25,20 +25,41 @@ const (
 // weight is what an item costs in memory, roughly.
 func (it *item) weight() int64 { return 224 + int64(len(it.Value)) + int64(len(it.Meta)) }
 
-// block is a group of records that were stored under one key because all of them are in memory: the fresh records of
-// one transaction while the uplink keeps up. Settling them costs a bit each instead of a deletion each.
-type block struct {
-	first  uint64
-	items  []item
-	bits   []uint64 // settled
-	live   int
-	dirty  bool // in Store.dirty
-	saved  bool // bits were written
-	moving bool // its records are being moved to keys of their own
-	dead   bool // they were
-	born   time.Time
-	gone   tally // settled since the totals were last written
+// key is the sequence in the key under which the record lies, as far as its lane has to know.
+func (it *item) key() uint64 {
+	if it.blk != nil && it.blk.of != nil {
+		return it.blk.first
+	}
+	return it.Seq
 }
+
+// block is a group of records under one key: the fresh records of one transaction, all of which are in memory, or a
+// chunk of a lane. Settling them costs a bit each instead of a deletion each.
+type block struct {
+	first    uint64
+	n        int
+	of       *lane    // whose chunk it is; nil: a block of fresh records
+	items    []item   // of a block of fresh records
+	bits     []uint64 // settled
+	live     int      // not settled
+	inMemory int      // of a chunk: those that are in a window or a lease
+	dirty    bool     // in Store.dirty
+	saved    bool     // bits were written
+	moving   bool     // its records are being moved to keys of their own
+	dead     bool     // they were
+	born     time.Time
+	gone     tally // settled since the totals were last written
+}
+
+// key is where the group lies on disk.
+func (b *block) key() []byte {
+	if b.of != nil {
+		return queueKey(b.of.class, b.of.dev.no, b.first)
+	}
+	return numberKey(keyBlock, b.first)
+}
+
+func (b *block) has(i int) bool { return b.bits[i/64]&(1<<(i%64)) != 0 }
 
 // tally counts records and bytes by class.
 type tally struct {
@@ -68,9 +89,11 @@ type lane struct {
 	win     []*item
 	head    int
 	pos     uint64
+	key     uint64 // of the record or chunk on disk that pos is in, or pos itself; a reader begins there
 	last    uint64
 	end     uint64 // records of the stretch are below; 0 = it is open
 	coldTxn uint64 // the transaction that put a record behind the window
+	packing int    // the chunk of that transaction that takes the next record, below 0: none
 	hot     int    // records of this lane in a transaction under way that will join the window
 	skip    map[uint64]struct{}
 	deleted int // records deleted since the cursor was last stored
@@ -109,6 +132,23 @@ func (l *lane) headSeq() uint64 {
 		return l.win[l.head].Seq
 	}
 	return l.pos
+}
+
+// headKey is the sequence in the key under which that record lies.
+func (l *lane) headKey() uint64 {
+	if !l.empty() {
+		return l.win[l.head].key()
+	}
+	return l.key
+}
+
+// cold is what the lane has on disk only, from a sequence on.
+func (l *lane) cold(from uint64) stretch {
+	x := stretch{class: l.class, dev: l.dev.no, from: from, to: l.last}
+	if from == l.pos {
+		x.key = l.key
+	}
+	return x
 }
 
 func (l *lane) push(it *item) {
@@ -167,17 +207,17 @@ func (d *device) tail(c Class) *lane {
 	return nil
 }
 
-// oldest is a lower bound of the sequences that the device still has in a class.
+// oldest is a lower bound of the sequences in the keys that the device still has in a class.
 func (d *device) oldest(c Class) uint64 {
 	seq := ^uint64(0)
 	for _, l := range d.lanes {
 		if l.class == c {
-			seq = min(seq, l.headSeq())
+			seq = min(seq, l.headKey())
 		}
 	}
 	for _, l := range d.front {
 		if l.Class == c {
-			seq = min(seq, l.items[0].Seq)
+			seq = min(seq, l.items[0].key())
 		}
 	}
 	if d.inflight > 0 || d.busy {

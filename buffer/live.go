@@ -44,7 +44,7 @@ func (s *Store) splitLane(l *lane, seq uint64) *lane {
 		return l
 	}
 	l.end, l.live = s.liveFrom, false
-	fresh := &lane{dev: d, class: l.class, live: true, first: s.liveFrom, pos: seq, last: seq - 1}
+	fresh := &lane{dev: d, class: l.class, live: true, first: s.liveFrom, pos: seq, key: seq, last: seq - 1}
 	d.lanes = append(d.lanes, fresh)
 	return fresh
 }

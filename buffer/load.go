@@ -2,10 +2,8 @@ package buffer
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 )
 
@@ -22,27 +20,26 @@ func (s *Store) quantum() (records int, bytes int64) {
 // the lane; fresh records may be added behind what is read.
 func (s *Store) load(l *lane) {
 	s.mu.Lock()
-	from, to := l.pos, l.last
+	x := l.cold(l.pos)
 	records, bytes := s.quantum()
 	s.mu.Unlock()
 
-	items := make([]item, 0, min(uint64(records), to-from+1))
-	var bad []uint64
-	next, exhausted := from, true
-	err := s.scanLane(l.class, l.dev.no, from, to, func(seq uint64, v []byte) bool {
-		if len(items) == cap(items) || bytes <= 0 {
-			exhausted = false
+	got := loading{items: make([]item, 0, min(uint64(records), x.to-x.from+1))}
+	got.found = make([]found, 0, cap(got.items))
+	next, key, exhausted := x.from, x.key, true
+	err := s.scanLane(x, func(f *found) bool {
+		if f.chunk != nil {
+			key = f.chunk.first
+		} else {
+			key = f.seq
+		}
+		if len(got.items) == cap(got.items) || bytes <= 0 {
+			// It begins here the next time.
+			next, exhausted = f.seq, false
 			return false
 		}
-		next = seq + 1
-		bytes -= int64(len(v)) + 224
-		it := item{dev: l.dev, lane: l}
-		if decodeRecord(append([]byte(nil), v...), &it.Record) != nil {
-			bad = append(bad, seq)
-			return true
-		}
-		it.Seq, it.Class, it.Device = seq, l.class, l.dev.name
-		items = append(items, it)
+		bytes -= int64(len(f.body)) + 224
+		got.add(l, f)
 		return true
 	})
 
@@ -61,66 +58,81 @@ func (s *Store) load(l *lane) {
 		})
 		return
 	}
-	for _, seq := range bad {
-		// Its size is not known any more; the totals are put right by counting it as empty.
-		s.stats.drops[l.class][dropUnreadable]++
-		s.gone = append(s.gone, gone{keyQueue, l.class, l.dev.no, seq, recordOverhead})
-		s.cur.count[l.class]--
-		s.cur.bytes[l.class] -= recordOverhead
+	for i := range got.items {
+		s.admitLoaded(l, &got.items[i], &got.found[i])
 	}
-	for i := range items {
-		it := &items[i]
-		if _, dead := l.skip[it.Seq]; dead {
-			delete(l.skip, it.Seq)
-			continue
-		}
-		if s.indexLoaded(it) {
-			l.push(it)
-			s.hot += it.weight()
-		}
+	for i := range got.bad {
+		s.dropUnreadable(l, &got.bad[i])
 	}
 	if exhausted {
-		next = to + 1
+		next, key = x.to+1, x.to+1
 	}
-	l.pos = next
+	l.pos, l.key = next, key
 	for seq := range l.skip {
 		if seq < next {
 			delete(l.skip, seq)
 		}
 	}
 	s.stats.loads++
-	s.stats.loaded += uint64(len(items))
+	s.stats.loaded += uint64(len(got.items))
 	l.dev.busy = false
 	s.update(l.dev, true)
 }
 
-// scanLane calls fn for the records of a lane on disk with from <= seq <= to. v is valid during the call.
-func (s *Store) scanLane(c Class, dev uint32, from, to uint64, fn func(seq uint64, v []byte) (more bool)) error {
-	return s.kv.view(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false
-		o.Prefix = lanePrefix(c, dev)
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Seek(queueKey(c, dev, from)); it.Valid(); it.Next() {
-			item := it.Item()
-			_, _, seq, ok := splitQueueKey(item.Key())
-			if !ok {
-				return fmt.Errorf("%w: key %x", errCodec, item.Key())
-			}
-			if seq > to {
-				return nil
-			}
-			more := true
-			if err := item.Value(func(v []byte) error { more = fn(seq, v); return nil }); err != nil {
-				return fmt.Errorf("read record %d: %w", seq, err)
-			}
-			if !more {
-				return nil
-			}
-		}
-		return nil
-	})
+// loading is what a read of a lane brings. The values lie together: they are read, and mostly settled, together.
+type loading struct {
+	items []item
+	found []found // of each item; without its body
+	bad   []found
+	slab  []byte
+}
+
+// slabBytes is how much of the values lies together.
+const slabBytes = 16 << 10
+
+func (g *loading) add(l *lane, f *found) {
+	it := item{dev: l.dev, lane: l}
+	if f.bad || decodeRecord(g.keep(f.body), &it.Record) != nil {
+		g.bad = append(g.bad, *f)
+		return
+	}
+	it.Seq, it.Class, it.Device = f.seq, l.class, l.dev.name
+	g.items = append(g.items, it)
+	g.found = append(g.found, found{seq: f.seq, chunk: f.chunk, idx: f.idx})
+}
+
+func (g *loading) keep(body []byte) []byte {
+	n := len(g.slab)
+	if cap(g.slab)-n < len(body) {
+		g.slab, n = make([]byte, 0, max(len(body), min(slabBytes, len(body)*(cap(g.items)-len(g.items))))), 0
+	}
+	g.slab = append(g.slab, body...)
+	return g.slab[n:len(g.slab):len(g.slab)]
+}
+
+// admitLoaded puts a record that was read into the window.
+func (s *Store) admitLoaded(l *lane, it *item, f *found) {
+	if s.isGone(l, f) {
+		delete(l.skip, it.Seq)
+		return
+	}
+	if f.chunk != nil {
+		it.blk, it.idx = s.chunkOf(l, f.chunk), uint16(f.idx)
+		it.blk.inMemory++
+	}
+	if s.indexLoaded(it) {
+		l.push(it)
+		s.hot += it.weight()
+	}
+}
+
+// isGone reports that a record that was found on disk is on its way out, or in a lease of the time before a restart.
+func (s *Store) isGone(l *lane, f *found) bool {
+	if _, gone := l.skip[f.seq]; gone || f.chunk == nil {
+		return gone
+	}
+	b := s.chunks[f.chunk.first]
+	return b != nil && b.has(f.idx)
 }
 
 // forget gives back the memory of a device that is not getting on, when others need it. What can be read again from
@@ -135,20 +147,26 @@ func (s *Store) forget(d *device) {
 		}
 		again := true
 		for _, it := range l.win[l.head:] {
-			again = again && it.blk == nil
+			again = again && (it.blk == nil || it.blk.of != nil)
 		}
 		if !again {
 			continue
 		}
-		l.pos = l.win[l.head].Seq
+		l.pos, l.key = l.win[l.head].Seq, l.win[l.head].key()
 		for _, it := range l.win[l.head:] {
 			if it.state == itemSettled {
 				// Its deletion may not be on disk yet.
-				l.mark(it.Seq)
+				if it.blk == nil {
+					l.mark(it.Seq)
+				}
 				continue
 			}
 			s.hot -= it.weight()
 			s.cold(it)
+			if it.blk != nil {
+				it.blk.inMemory--
+				s.spent(it.blk)
+			}
 		}
 		l.win, l.head = nil, 0
 	}

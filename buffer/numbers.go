@@ -83,7 +83,7 @@ const countLimit = 10_000
 
 func (s *Store) countRecords(no uint32) (n int, err error) {
 	for _, c := range Classes() {
-		err := s.scanLane(c, no, 0, ^uint64(0), func(uint64, []byte) bool { n++; return n < countLimit })
+		err := s.scanLane(stretch{class: c, dev: no, to: ^uint64(0)}, func(*found) bool { n++; return n < countLimit })
 		if err != nil {
 			return n, err
 		}

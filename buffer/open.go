@@ -21,7 +21,10 @@ import (
 )
 
 // formatVersion is the version of everything on disk. An older one is brought up to date, a newer one refused.
-const formatVersion = 1
+//
+//	1  the first one
+//	2  chunks of records in telemetry lanes
+const formatVersion = 2
 
 const (
 	databaseDir = "db"
@@ -57,7 +60,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	s := &Store{
 		cfg: cfg, opt: opt, log: opt.Log, clk: opt.Clock, seed: maphash.MakeSeed(),
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}), quit: make(chan struct{}),
-		overlay: map[string]cover{}, devices: map[string]*device{}, props: map[propKey]prop{}, perDevice: 1,
+		overlay: map[string]cover{}, chunks: map[uint64]*block{}, devices: map[string]*device{}, props: map[propKey]prop{}, perDevice: 1,
 	}
 	for i := range s.rings {
 		s.rings[i].index = uint8(i)

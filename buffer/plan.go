@@ -19,6 +19,9 @@ type planned struct {
 	dev  *device
 	lane *lane
 	it   *item // it stays in memory
+	// packed records go into a chunk; next is the one behind it there.
+	packed bool
+	next   int
 }
 
 // plan is one transaction: made under the lock, written without it, made known under the lock again.
@@ -35,6 +38,7 @@ type plan struct {
 	tallies    []tally  // what the totals of marked are to be lowered by
 	cursors    []cursor
 	newDev     []*device
+	chunks     []packing
 	dead       []gone // dead letters to delete
 	nextDL     uint64
 	spread     []*block // written off
@@ -108,7 +112,7 @@ func (p *plan) reset() {
 	clear(p.moved)
 	*p = plan{
 		ops: p.ops[:0], recs: p.recs[:0], gone: p.gone[:0], freed: p.freed[:0], marked: p.marked[:0],
-		marks: p.marks[:0], tallies: p.tallies[:0], cursors: p.cursors[:0], newDev: p.newDev[:0],
+		marks: p.marks[:0], tallies: p.tallies[:0], cursors: p.cursors[:0], newDev: p.newDev[:0], chunks: p.chunks[:0],
 		dead:   p.dead[:0],
 		spread: p.spread[:0], spreadGone: p.spreadGone[:0], moved: p.moved[:0], buf: p.buf[:0], body: p.body[:0], entry: p.entry[:0],
 	}
@@ -143,10 +147,14 @@ func (s *Store) planRecords(p *plan) {
 				p.hot++
 				l.hot++
 				x.it = hotMark
-			} else {
-				l.coldTxn = s.txn + 1
+				p.recs = append(p.recs, x)
+				continue
+			}
+			if l.coldTxn != s.txn+1 {
+				l.coldTxn, l.packing = s.txn+1, -1
 			}
 			p.recs = append(p.recs, x)
+			p.pack(len(p.recs) - 1)
 		}
 	}
 	if p.hot == 0 {
@@ -154,7 +162,7 @@ func (s *Store) planRecords(p *plan) {
 	}
 	items := make([]item, p.hot)
 	if p.hot > 1 {
-		p.block = &block{items: items, live: p.hot, bits: make([]uint64, (p.hot+63)/64), born: time.Now()}
+		p.block = &block{items: items, n: p.hot, live: p.hot, bits: make([]uint64, (p.hot+63)/64), born: time.Now()}
 	}
 	n := 0
 	for i := range p.recs {
@@ -180,7 +188,7 @@ var hotMark = &item{}
 func (s *Store) laneFor(d *device, c Class, seq uint64) *lane {
 	l := d.tail(c)
 	if l == nil {
-		l = &lane{dev: d, class: c, first: seq, pos: seq, last: seq - 1, live: s.liveFrom > 0 && seq >= s.liveFrom}
+		l = &lane{dev: d, class: c, first: seq, pos: seq, key: seq, last: seq - 1, live: s.liveFrom > 0 && seq >= s.liveFrom}
 		d.lanes = append(d.lanes, l)
 		return l
 	}
@@ -208,6 +216,9 @@ func (s *Store) planGone(p *plan) {
 			continue
 		case b.live == 0:
 			p.freed = append(p.freed, b)
+			if b.of != nil {
+				b.of.deleted++
+			}
 		case bits:
 			p.marked = append(p.marked, b)
 			p.marks = append(p.marks, encodeBits(b.bits))
@@ -255,15 +266,26 @@ const cursorEvery = 20000
 
 func (s *Store) planCursors(p *plan) {
 	for _, g := range p.gone {
-		if g.kind != keyQueue || int(g.dev) >= len(s.byNo) || s.byNo[g.dev] == nil {
-			continue
+		if g.kind == keyQueue {
+			s.planCursor(p, g.class, g.dev)
 		}
-		for _, l := range s.byNo[g.dev].lanes {
-			if l.class == g.class && l.deleted >= cursorEvery {
-				if seq := l.dev.oldest(g.class); seq > 0 {
-					l.deleted = 0
-					p.cursors = append(p.cursors, cursor{g.class, g.dev, seq})
-				}
+	}
+	for _, b := range p.freed {
+		if b.of != nil {
+			s.planCursor(p, b.of.class, b.of.dev.no)
+		}
+	}
+}
+
+func (s *Store) planCursor(p *plan, c Class, dev uint32) {
+	if int(dev) >= len(s.byNo) || s.byNo[dev] == nil {
+		return
+	}
+	for _, l := range s.byNo[dev].lanes {
+		if l.class == c && l.deleted >= cursorEvery {
+			if seq := l.dev.oldest(c); seq > 0 {
+				l.deleted = 0
+				p.cursors = append(p.cursors, cursor{c, dev, seq})
 			}
 		}
 	}

@@ -67,7 +67,24 @@ func salvage(kv *engine, out *Salvage, record func(r Record) error, letter func(
 			out.Unreadable++
 			return true, nil
 		}
-		return true, give(c, dev, seq, v)
+		if !isChunk(v) {
+			return true, give(c, dev, seq, v)
+		}
+		bits, _, err := kv.get(numberKey(keyBits, seq))
+		if err != nil {
+			return false, err
+		}
+		_, err = decodeChunk(v, seq, func(i int, seq uint64, body []byte) error {
+			if settledAt(bits, i) {
+				return nil
+			}
+			return give(c, dev, seq, body)
+		})
+		if errors.Is(err, errCodec) {
+			out.Unreadable++
+			err = nil
+		}
+		return true, err
 	})
 	if err != nil {
 		return fmt.Errorf("recover records: %w", err)
@@ -76,12 +93,12 @@ func salvage(kv *engine, out *Salvage, record func(r Record) error, letter func(
 		if len(k) != 9 {
 			return true, nil
 		}
-		bits, saved, err := kv.get(numberKey(keyBits, binary.BigEndian.Uint64(k[1:])))
+		bits, _, err := kv.get(numberKey(keyBits, binary.BigEndian.Uint64(k[1:])))
 		if err != nil {
 			return false, err
 		}
 		err = decodeBlock(v, func(i int, e blockEntry) error {
-			if j := 1 + i/8; saved && j < len(bits) && bits[j]&(1<<(i%8)) != 0 {
+			if settledAt(bits, i) {
 				return nil
 			}
 			return give(e.class, e.dev, e.seq, e.body)

@@ -38,6 +38,7 @@ func (s *Store) restore() error {
 // clearQueue forgets what was read of a database that then turned out to be unreadable.
 func (s *Store) clearQueue() {
 	s.devices, s.byNo, s.freeNos = map[string]*device{}, nil, nil
+	s.chunks = map[uint64]*block{}
 	s.disk, s.cur, s.gone, s.goneHead, s.goneGroups = totals{}, tally{}, nil, 0, nil
 	s.recovered, s.composing, s.txn, s.dlBytes, s.dlCount = 0, 0, 0, 0, 0
 }
@@ -47,12 +48,13 @@ func (s *Store) restoreMeta() error {
 	if err != nil {
 		return fmt.Errorf("read format: %w", err)
 	}
+	format, _ := binary.Uvarint(v)
 	if !ok {
 		s.id = uuid.New()
 		s.next, s.nextDL = 1, 1
 	} else {
-		if n, _ := binary.Uvarint(v); n > formatVersion {
-			return fmt.Errorf("%w: %s has format %d, this program knows up to %d", ErrNewerFormat, s.opt.Dir, n, formatVersion)
+		if format > formatVersion {
+			return fmt.Errorf("%w: %s has format %d, this program knows up to %d", ErrNewerFormat, s.opt.Dir, format, formatVersion)
 		}
 		id, _, err := s.kv.get(keyStore)
 		if err != nil {
@@ -83,10 +85,12 @@ func (s *Store) restoreMeta() error {
 		}
 	}
 	return s.kv.update(func(txn *badger.Txn) error {
-		if !ok {
+		if format < formatVersion {
 			if err := txn.Set(keyFormat, binary.AppendUvarint(nil, formatVersion)); err != nil {
 				return err
 			}
+		}
+		if !ok {
 			if err := txn.Set(keyStore, s.id[:]); err != nil {
 				return err
 			}
@@ -127,7 +131,7 @@ func (s *Store) restoreLanes() error {
 					return fmt.Errorf("%w: key %x", errCodec, it.Item().Key())
 				}
 				if kc == c && kd == d.no {
-					d.lanes = append(d.lanes, &lane{dev: d, class: c, first: seq, pos: seq, last: s.next - 1})
+					d.lanes = append(d.lanes, &lane{dev: d, class: c, first: seq, pos: seq, key: seq, last: s.next - 1})
 				}
 				if kc != c {
 					break // the class has no more

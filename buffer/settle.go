@@ -32,19 +32,32 @@ func (s *Store) settle(it *item) {
 	s.cur.count[it.Class]--
 	s.cur.bytes[it.Class] -= size
 	if b := it.blk; b != nil {
-		b.bits[it.idx/64] |= 1 << (it.idx % 64)
-		b.live--
-		b.gone.add(it.Class, size)
-		if !b.dirty {
-			b.dirty = true
-			s.dirty = append(s.dirty, b)
+		if b.of != nil {
+			b.inMemory--
 		}
+		s.settleIn(b, int(it.idx), it.Class, size)
 	} else {
 		s.gone = append(s.gone, gone{keyQueue, it.Class, it.dev.no, it.Seq, size})
 		it.lane.deleted++
 	}
 	it.Value, it.Meta = nil, nil
 	s.arm()
+}
+
+// settleIn notes that a record of a block or chunk is settled.
+func (s *Store) settleIn(b *block, i int, c Class, size int64) {
+	b.bits[i/64] |= 1 << (i % 64)
+	b.live--
+	b.gone.add(c, size)
+	s.soil(b)
+}
+
+// soil has the next transactions write what is settled of a block.
+func (s *Store) soil(b *block) {
+	if !b.dirty {
+		b.dirty = true
+		s.dirty = append(s.dirty, b)
+	}
 }
 
 // arm sees to it that settled records leave the disk soon.

@@ -109,6 +109,7 @@ type Store struct {
 	goneGroups []gone
 	dirty      []*block
 	blocks     []*block // that were stored with live records
+	chunks     map[uint64]*block
 	bitsAt     time.Time
 	flushArmed bool
 	flushNow   bool

@@ -74,27 +74,26 @@ func (s *Store) waitingDevices(sel Selection, from string) (names []string) {
 	return names
 }
 
-// stretch is what a lane has on disk only.
-type stretch struct {
-	dev      uint32
-	from, to uint64
-	skip     map[uint64]struct{}
+// coldPart is what a lane has on disk only, without what is on its way out.
+type coldPart struct {
+	stretch
+	skip map[uint64]struct{}
 }
 
 // waitingOf adds what waits in one class of a device, in order.
 func (s *Store) waitingOf(list []Waiting, sel Selection, name string, c Class, from uint64, limit int) ([]Waiting, error) {
 	now := s.clk.Stamp()
-	found, cold := s.waitingInMemory(name, c, from)
+	all, cold := s.waitingInMemory(name, c, from)
 	for _, x := range cold {
 		// As many as could be among the first: those in memory may all come later.
 		want := limit - len(list)
-		err := s.scanLane(c, x.dev, x.from, x.to, func(seq uint64, v []byte) bool {
-			if _, gone := x.skip[seq]; gone {
+		err := s.scanLane(x.stretch, func(f *found) bool {
+			if _, gone := x.skip[f.seq]; gone || f.bad || s.settledChunk(f) {
 				return true
 			}
-			r := Record{Seq: seq, Class: c, Device: name}
-			if decodeRecord(bytes.Clone(v), &r) == nil {
-				found = append(found, Waiting{Record: r})
+			r := Record{Seq: f.seq, Class: c, Device: name}
+			if decodeRecord(bytes.Clone(f.body), &r) == nil {
+				all = append(all, Waiting{Record: r})
 				want--
 			}
 			return want > 0
@@ -103,10 +102,10 @@ func (s *Store) waitingOf(list []Waiting, sel Selection, name string, c Class, f
 			return nil, fmt.Errorf("list waiting records: %w", err)
 		}
 	}
-	slices.SortFunc(found, func(a, b Waiting) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(all, func(a, b Waiting) int { return cmp.Compare(a.Seq, b.Seq) })
 	// What was read into memory meanwhile was found twice.
-	found = slices.CompactFunc(found, func(a, b Waiting) bool { return a.Seq == b.Seq })
-	for _, w := range found {
+	all = slices.CompactFunc(all, func(a, b Waiting) bool { return a.Seq == b.Seq })
+	for _, w := range all {
 		if w.Age = s.clk.AgeAt(w.Stamp, now); w.Age >= sel.MinAge {
 			list = append(list, w)
 		}
@@ -115,7 +114,7 @@ func (s *Store) waitingOf(list []Waiting, sel Selection, name string, c Class, f
 }
 
 // waitingInMemory takes what a class of a device has in memory, and tells what it has on disk beside that.
-func (s *Store) waitingInMemory(name string, c Class, from uint64) (found []Waiting, cold []stretch) {
+func (s *Store) waitingInMemory(name string, c Class, from uint64) (all []Waiting, cold []coldPart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[name]
@@ -126,7 +125,7 @@ func (s *Store) waitingInMemory(name string, c Class, from uint64) (found []Wait
 		if it.Seq >= from && it.state != itemSettled {
 			r := it.Record
 			r.Device = name
-			found = append(found, Waiting{Record: r, Attempts: int(it.attempt)})
+			all = append(all, Waiting{Record: r, Attempts: int(it.attempt)})
 		}
 	}
 	for _, l := range d.front {
@@ -135,8 +134,8 @@ func (s *Store) waitingInMemory(name string, c Class, from uint64) (found []Wait
 		}
 		for _, it := range l.items {
 			add(it)
-			if n := len(found); n > 0 {
-				found[n-1].Attempts = l.Attempt
+			if n := len(all); n > 0 {
+				all[n-1].Attempts = l.Attempt
 			}
 		}
 	}
@@ -148,7 +147,7 @@ func (s *Store) waitingInMemory(name string, c Class, from uint64) (found []Wait
 			add(it)
 		}
 		if first := max(l.pos, from); first <= l.last {
-			x := stretch{dev: d.no, from: first, to: l.last}
+			x := coldPart{stretch: l.cold(first)}
 			if len(l.skip) > 0 {
 				x.skip = make(map[uint64]struct{}, len(l.skip))
 				for seq := range l.skip {
@@ -158,7 +157,18 @@ func (s *Store) waitingInMemory(name string, c Class, from uint64) (found []Wait
 			cold = append(cold, x)
 		}
 	}
-	return found, cold
+	return all, cold
+}
+
+// settledChunk reports that a record which was found in a chunk has been settled since.
+func (s *Store) settledChunk(f *found) bool {
+	if f.chunk == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.chunks[f.chunk.first]
+	return b != nil && b.has(f.idx)
 }
 
 // purgeBusy is how soon a device is looked at again that somebody is reading.
@@ -272,22 +282,26 @@ func (s *Store) purgeLanes(d *device, c Class, meant func(*Record) bool) (n int,
 
 // purgeCold does the same for the next records that are on disk only, without the lock while it reads.
 func (s *Store) purgeCold(l *lane, from uint64, meant func(*Record) bool) (n int, next uint64, err error) {
-	to := l.last
+	x := l.cold(from)
 	l.dev.busy = true
 	if l.dev.ring != nil {
 		s.unlink(l.dev)
 	}
 	s.mu.Unlock()
-	list := make([]Record, 0, readRecords)
-	next = to + 1
-	err = s.scanLane(l.class, l.dev.no, from, to, func(seq uint64, v []byte) bool {
+	type stored struct {
+		found
+		Record
+	}
+	list := make([]stored, 0, readRecords)
+	next = x.to + 1
+	err = s.scanLane(x, func(f *found) bool {
 		r := Record{Class: l.class}
-		if decodeRecord(bytes.Clone(v), &r) == nil {
-			r.Seq = seq
-			list = append(list, r)
+		if !f.bad && decodeRecord(bytes.Clone(f.body), &r) == nil {
+			r.Seq = f.seq
+			list = append(list, stored{*f, r})
 		}
 		if len(list) == cap(list) {
-			next = seq + 1
+			next = f.seq + 1
 			return false
 		}
 		return true
@@ -300,11 +314,11 @@ func (s *Store) purgeCold(l *lane, from uint64, meant func(*Record) bool) (n int
 	}
 	for i := range list {
 		r := &list[i]
-		if _, gone := l.skip[r.Seq]; gone || !meant(r) {
+		if s.isGone(l, &r.found) || !meant(&r.Record) {
 			continue
 		}
-		s.unindex(&item{Record: *r, dev: l.dev, lane: l})
-		s.dropCold(l, r.Seq, r.size(), dropPurged)
+		s.unindex(&item{Record: r.Record, dev: l.dev, lane: l})
+		s.dropFound(l, &r.found, r.size(), dropPurged)
 		n++
 	}
 	return n, next, nil

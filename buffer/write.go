@@ -55,7 +55,7 @@ func (s *Store) write(p *plan, txn *badger.Txn) error {
 	for i := range p.recs {
 		need += int(p.recs[i].rec.size()) + 64
 	}
-	need += need/64 + 1024 // a block that does not compress
+	need += need/64 + 1024 + 64*len(p.chunks) // what does not compress
 	need += len(p.gone)*queueKeyLen + (len(p.freed)+len(p.marked))*18
 	if cap(p.buf) < need {
 		p.buf = make([]byte, 0, need)
@@ -88,7 +88,7 @@ func (s *Store) write(p *plan, txn *badger.Txn) error {
 		}
 	}
 	for _, b := range p.freed {
-		if err := txn.Delete(numberKey(keyBlock, b.first)); err != nil {
+		if err := txn.Delete(b.key()); err != nil {
 			return err
 		}
 		if b.saved {
@@ -126,7 +126,7 @@ func (p *plan) take(fn func(b []byte) []byte) []byte {
 func (s *Store) writeRecords(p *plan, txn *badger.Txn) error {
 	for i := range p.recs {
 		x := &p.recs[i]
-		if x.it != nil && p.block != nil {
+		if x.it != nil && p.block != nil || x.packed {
 			continue
 		}
 		key := p.take(func(b []byte) []byte { return appendQueueKey(b, keyQueue, x.rec.Class, x.dev.no, x.rec.Seq) })
@@ -134,8 +134,8 @@ func (s *Store) writeRecords(p *plan, txn *badger.Txn) error {
 			return err
 		}
 	}
-	if p.block == nil {
-		return nil
+	if err := p.writeChunks(txn); err != nil || p.block == nil {
+		return err
 	}
 	p.body = p.body[:0]
 	for i := range p.recs {
