@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"reflect"
 	"testing"
 
@@ -70,6 +71,30 @@ func FuzzBlock(f *testing.F) {
 			_ = decodeRecord(e.body, &r)
 			return nil
 		})
+	})
+}
+
+func FuzzChunk(f *testing.F) {
+	var entries []byte
+	for i, r := range samples() {
+		entries = appendString(binary.AppendUvarint(entries, uint64(i*i)), appendRecord(nil, &r))
+	}
+	f.Add(appendChunk(nil, len(samples()), 1000, entries), uint64(7))
+	f.Add(appendChunk(make([]byte, 0, 8192), len(samples()), 1000, append(entries, bytes.Repeat(entries[:0], 9)...)), uint64(1)<<63)
+	f.Fuzz(func(t *testing.T, b []byte, first uint64) {
+		n, last := 0, first
+		head, err := decodeChunk(b, first, func(i int, seq uint64, body []byte) error {
+			if i != n || seq < last || i > 0 && seq == last {
+				t.Errorf("record %d has sequence %d after %d", i, seq, last)
+			}
+			n, last = n+1, seq
+			var r Record
+			_ = decodeRecord(body, &r)
+			return nil
+		})
+		if err == nil && n != head.n || n > chunkRecords {
+			t.Errorf("%d records, the head tells of %d", n, head.n)
+		}
 	})
 }
 

@@ -71,10 +71,15 @@ func (m *machine) open(t *rapid.T) {
 	m.s = s
 }
 
-func (m *machine) append(t *rapid.T) {
+func (m *machine) append(t *rapid.T) { m.appendSome(t, rapid.IntRange(1, 12).Draw(t, "records")) }
+
+// burst makes chunks, if the memory is small: of some hundred records of four devices.
+func (m *machine) burst(t *rapid.T) { m.appendSome(t, rapid.IntRange(50, 400).Draw(t, "records")) }
+
+func (m *machine) appendSome(t *rapid.T, n int) {
 	b := &buffer.Batch{}
 	var recs []*modelRecord
-	for range rapid.IntRange(1, 12).Draw(t, "records") {
+	for range n {
 		d := fmt.Sprint("d", rapid.IntRange(0, 3).Draw(t, "device"))
 		c := buffer.ClassTelemetry
 		if rapid.IntRange(0, 3).Draw(t, "class") == 0 {
@@ -355,6 +360,7 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"append":  m.append,
 			"append2": m.append,
+			"burst":   m.burst,
 			"next":    func(t *rapid.T) { m.take(t) },
 			"next2":   func(t *rapid.T) { m.take(t) },
 			"settle":  m.settle,
