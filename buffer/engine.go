@@ -43,8 +43,8 @@ func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
 	opt.NumMemtables = 2
 	opt.BaseTableSize = 2 << 20
 	opt.BaseLevelSize = 4 << 20
-	opt.NumLevelZeroTables = 2
-	opt.NumLevelZeroTablesStall = 8
+	opt.NumLevelZeroTables = 5
+	opt.NumLevelZeroTablesStall = 12
 	opt.NumCompactors = 2
 	opt.ValueThreshold = 512 << 10
 	opt.ValueLogFileSize = 8 << 20
