@@ -90,8 +90,9 @@ func appendString[T ~string | ~[]byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendDeadLetter encodes everything but the id, which is the key.
+// appendDeadLetter encodes everything but the id, which is the key. A long one is packed.
 func appendDeadLetter(b []byte, l *DeadLetter) []byte {
+	head := len(b)
 	var bits byte
 	if l.Stamp.Synced {
 		bits |= 1
@@ -116,10 +117,14 @@ func appendDeadLetter(b []byte, l *DeadLetter) []byte {
 		b = appendString(b, r.Device)
 		b = appendRecord(b, r)
 	}
-	return b
+	return pack(b, head)
 }
 
 func decodeDeadLetter(b []byte, l *DeadLetter) error {
+	b, err := unpack(b)
+	if err != nil {
+		return err
+	}
 	d := decoder{b: b}
 	if d.byte() != codecVersion {
 		return errCodec

@@ -3,8 +3,11 @@ package buffer
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"reflect"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 
 	"iotc-gateway/buffer/clock"
 )
@@ -47,6 +50,7 @@ func FuzzDeadLetter(f *testing.F) {
 			f.Fatalf("%+v\n%+v %v", l, again, err)
 		}
 	}
+	f.Add(appendDeadLetter(nil, &DeadLetter{Payload: make([]byte, 5000)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var l DeadLetter
 		if decodeDeadLetter(b, &l) == nil {
@@ -55,6 +59,41 @@ func FuzzDeadLetter(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What the database is given for a long dead letter must not be much longer compressed again than it is.
+func TestPackedDeadLetter(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 100_000)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	for name, tt := range map[string]struct {
+		payload []byte
+		longest int
+	}{
+		"zeros":          {make([]byte, 100_000), 6_000},
+		"noise":          {noise, 100_100},
+		"short":          {make([]byte, packFrom-100), packFrom},
+		"longest packed": {make([]byte, maxBlock-100), 210_000},
+		"longer":         {make([]byte, maxBlock), maxBlock + 100},
+	} {
+		l := DeadLetter{Reason: "undecodable", Topic: "t", Payload: tt.payload}
+		b := appendDeadLetter([]byte("before"), &l)[len("before"):]
+		if len(b) > tt.longest {
+			t.Errorf("%s: %d bytes", name, len(b))
+		}
+		var again DeadLetter
+		if err := decodeDeadLetter(b, &again); err != nil || !bytes.Equal(again.Payload, tt.payload) || again.Topic != "t" {
+			t.Errorf("%s: %v, %d bytes", name, err, len(again.Payload))
+		}
+	}
+	// A packed value that says it is larger than any can be, is none, or is packed twice.
+	for _, b := range [][]byte{{packedVersion, 0xff, 0xff, 0xff, 0xff, 0x0f}, {packedVersion}, {packedVersion, 0}, append([]byte{packedVersion}, s2.Encode(nil, []byte{packedVersion, 1, 2})...)} {
+		if decodeDeadLetter(b, new(DeadLetter)) == nil {
+			t.Errorf("% x was decoded", b)
+		}
+	}
 }
 
 func FuzzBlock(f *testing.F) {
