@@ -53,6 +53,7 @@ type link struct {
 
 	// Read goroutine only.
 	emptyWill bool
+	resumed   bool          // its session was shelved, so the library takes it for a new one
 	expiryCap uint32        // session expiry to announce, 0 = none
 	packetID  uint16        // of the SUBSCRIBE, UNSUBSCRIBE or PUBREL being processed
 	codes     []byte        // our answers to the filters of the SUBSCRIBE being processed, 0 = the library's
@@ -72,8 +73,11 @@ type header struct {
 	shift  uint
 	length uint32
 	left   uint32
-	seen   bool // a whole CONNECT has passed
-	willOn bool // a DISCONNECT of one byte of body with reason 0x04 has passed
+	seen   bool  // the header of CONNECT has passed
+	name   uint8 // length of the protocol's name in CONNECT
+	level  uint8 // the protocol's version in CONNECT; 0 before it
+	willOn bool  // a DISCONNECT of one byte of body with reason 0x04 has passed
+	scan   filterScan
 }
 
 var (
@@ -121,7 +125,7 @@ func (l *link) look(p []byte) error {
 	for len(p) > 0 {
 		switch h.state {
 		case 0:
-			if l.protocol == 3 {
+			if h.level == 3 {
 				p[0] = plainFlags(p[0])
 			}
 			h.first, h.shift, h.length, h.state = p[0], 0, 0, 1
@@ -146,18 +150,50 @@ func (l *link) look(p []byte) error {
 			if h.left == 0 {
 				h.state = 0
 			}
+			h.scan = newFilterScan()
 		default:
-			if h.first == 0xe0 && h.length == 1 && p[0] == 0x04 {
-				h.willOn = true
-			}
 			n := min(uint32(len(p)), h.left)
+			h.body(p[:n])
 			p, h.left = p[n:], h.left-n
-			if h.left == 0 {
-				h.state = 0
+			if h.left > 0 {
+				break
+			}
+			h.state = 0
+			if h.first>>4 == packets.Subscribe && h.level == 5 {
+				if err := h.scan.end(); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// body looks at a piece of a packet's body.
+func (h *header) body(p []byte) {
+	switch h.first >> 4 {
+	case packets.Connect:
+		// The version is behind the protocol's name (MQTT 5 §3.1.2.2). What follows in the same read is looked at before the
+		// library has decoded the CONNECT.
+		for i, c := range p {
+			switch at := h.length - h.left + uint32(i); {
+			case h.level != 0 || at > 258:
+				return
+			case at == 1:
+				h.name = c
+			case at == 2+uint32(h.name) && at > 1:
+				h.level = c
+			}
+		}
+	case packets.Subscribe:
+		if h.level == 5 {
+			h.scan.feed(p)
+		}
+	case packets.Disconnect:
+		if h.length == 1 && p[0] == 0x04 {
+			h.willOn = true
+		}
+	}
 }
 
 // plainFlags takes DUP out of a PUBREL, SUBSCRIBE or UNSUBSCRIBE, where MQTT 3.1 allows it (§2.1) and the library does not.

@@ -381,15 +381,51 @@ func TestMochiDeviations(t *testing.T) {
 }
 
 // A SUBSCRIBE of MQTT 5 without its options byte makes the bare library's decoder index past the end: the process would end.
-func TestMochiPanicIsContained(t *testing.T) {
+// Ours never gives it one, also when it comes with the CONNECT in one read or drips in.
+func TestMochiSubscribeWithoutOptions(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	other := b.client(t, 5, "other")
+	bad := frame(0x82, []byte{0, 1, 2, 0x0b, 5}, str("a/b"), []byte{1}, str("c"))
+	c := b.client(t, 5, "c")
+	c.send(bad)
+	if p := c.wantClosed(); p.kind() != 14 || p.code() != 0x81 {
+		t.Errorf("closed with %+v", p)
+	}
+	c = b.dial(t, 5)
+	c.send(append(c.connectPacket(connectOpts{id: "c"}), bad...))
+	c.wantClosed()
+	c = b.client(t, 5, "c")
+	for i := range bad {
+		c.send(bad[i : i+1])
+	}
+	c.wantClosed()
+	// The same bytes with the options are a good SUBSCRIBE, and MQTT 3.1.1 has no properties.
+	c = b.client(t, 5, "c")
+	c.send(frame(0x82, []byte{0, 1, 2, 0x0b, 5}, str("a/b"), []byte{1}, str("c"), []byte{0}))
+	c.want(9)
+	b.client(t, 4, "d").subscribe(1, "c", 0)
+	other.ping()
+	b.reason(t, "panic", 0)
+}
+
+// What panics for a client's packet costs it the connection, and nobody else anything.
+func TestPanicIsContained(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(_ *broker.Config, o *broker.Options) {
+		o.Ingest = broker.IngestFunc(func(p *broker.Publication) {
+			if string(p.Payload) == "bad" {
+				panic("bad")
+			}
+			p.Settle(broker.Outcome{})
+		})
+	})
 	c := b.client(t, 5, "c")
 	other := b.client(t, 5, "other")
-	c.send(frame(0x82, []byte{0, 1, 0}, str("a/b")))
+	c.publish(telemetry, "bad", 0, 0)
 	c.wantClosed()
 	b.reason(t, "panic", 1)
-	other.ping()
+	other.publishAck(telemetry, "good", 1)
 	eventually(t, "the session is gone", func() bool { return b.Stats().Clients == 1 && b.Stats().Sessions == 1 })
 	b.client(t, 5, "c").ping()
 }
