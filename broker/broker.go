@@ -38,6 +38,7 @@ type Broker struct {
 	noise     noise
 	server    *mqtt.Server
 	self      *mqtt.Client // publishes for the gateway
+	anonymous *Identity    // of every client without credentials
 	listeners []*listener
 	logins    *logins
 	gate      *gate
@@ -86,6 +87,7 @@ func New(cfg Config, opts Options) (*Broker, error) {
 	}
 	b := &Broker{cfg: cfg, opts: opts, noise: newNoise(opts.Log.Named("broker")), quit: make(chan struct{}), sessions: map[string]*session{}}
 	limits := &b.cfg.Limits
+	b.anonymous = Anonymous()
 	b.acl.Store(NewACL(opts.Scopes))
 	b.rulesGen.Store(1)
 	b.logins = newLogins(cfg.Auth, opts.Users)

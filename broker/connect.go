@@ -60,6 +60,7 @@ func (l *link) readConnect(cl *mqtt.Client, pk *packets.Packet) error {
 	}
 	pk.Properties.ReceiveMaximum = 0
 	pk.Properties.TopicAliasMaximum = 0
+	pk.Properties.User = nil // they have no meaning here, and the library would keep them with the session
 	l.cl = cl
 	return nil
 }
@@ -139,7 +140,7 @@ func (l *link) authenticate(pk packets.Packet) (*Identity, refusal, bool) {
 	}
 	if !pk.Connect.UsernameFlag && !pk.Connect.PasswordFlag {
 		if l.anonymousAllowed() {
-			return Anonymous(), refusal{}, true
+			return b.anonymous, refusal{}, true
 		}
 		return nil, refusal{reasonAnonymous, CodeNotAuthorized, 5, "credentials are needed"}, false
 	}

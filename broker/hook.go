@@ -38,6 +38,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	if l == nil {
 		return pk, nil
 	}
+	unpin(&pk)
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
 		if l.connected.Load() {
@@ -112,6 +113,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	limits := &h.b.cfg.Limits
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
+		if pk.ReasonCode == 0 && l.resumed {
+			pk.SessionPresent = true
+		}
 		if l.protocol == 3 {
 			pk.SessionPresent = false // MQTT 3.1 has no such flag
 		}

@@ -23,13 +23,14 @@ type session struct {
 	id         string
 	user       string // only this user may have the client identifier
 	persistent atomic.Bool
-	client     atomic.Pointer[mqtt.Client] // the library's holder of the session
+	client     atomic.Pointer[mqtt.Client] // the library's holder of the session; nil while it is shelved
 	identity   atomic.Pointer[Identity]
 	rules      atomic.Uint64 // generation of the rules its subscriptions were decided by
 	stale      atomic.Bool   // the library dropped a message that the queue still counts
 
 	// Guarded by Broker.mu.
 	link      *link // nil while the client is away
+	shelved   bool  // it holds nothing that the library would have to know of
 	away      time.Time
 	expiry    time.Duration
 	willTimer *time.Timer
@@ -113,9 +114,14 @@ func (b *Broker) beginSession(l *link, cl *mqtt.Client, clean bool) {
 	s.client.Store(cl) // from here on, what the library does to the old holder is no news
 	b.loaded.Delete(old)
 	expiry := l.sessionExpiry(cl)
-	if ok && !clean {
+	b.mu.Lock()
+	l.resumed = s.shelved && !clean
+	s.shelved = false
+	b.mu.Unlock()
+	switch {
+	case ok && !clean:
 		renumber(old)
-	} else {
+	case !l.resumed:
 		s.forget(b, old)
 	}
 	b.mu.Lock()
@@ -219,13 +225,17 @@ func (b *Broker) finish(l *link) {
 	if l.window != nil {
 		s.heldBack(l.window.unsent())
 	}
+	l.decided, l.owed = nil, nil // the library keeps the link for as long as the session
 	b.mu.Lock()
 	s.link = nil
 	s.away = time.Now()
 	b.count.clients.Add(-1)
 	if !s.persistent.Load() {
 		b.removeSession(s)
-	} else if waiting := len(b.sessions) - int(b.count.clients.Load()); waiting > b.cfg.Limits.MaxSessions {
+	} else {
+		b.shelve(s)
+	}
+	if waiting := len(b.sessions) - int(b.count.clients.Load()); waiting > b.cfg.Limits.MaxSessions {
 		b.evict()
 	}
 	b.mu.Unlock()
@@ -233,6 +243,22 @@ func (b *Broker) finish(l *link) {
 	if f := b.opts.Events.Disconnected; f != nil {
 		f(l.info(), l.endReason)
 	}
+}
+
+// shelve takes a session out of the library's hands whose client is away and which has neither subscriptions nor messages.
+// Nothing can come for it, and the library would keep some 5 KiB of its connection: a stranger's scanner that asks for a
+// session a thousand times over, or a device that only publishes, costs next to nothing. Called with mu held.
+func (b *Broker) shelve(s *session) {
+	cl := s.client.Load()
+	if cl == nil || cl.State.Subscriptions.Len() > 0 || cl.State.Inflight.Len() > 0 {
+		return
+	}
+	if now, ok := b.server.Clients.Get(s.id); ok && now == cl {
+		b.server.Clients.Delete(s.id)
+	}
+	b.loaded.Delete(cl)
+	s.client.Store(nil)
+	s.shelved = true
 }
 
 // removeSession forgets a session whose client is away. Called with mu held: a client that comes back meanwhile waits.

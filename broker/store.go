@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -47,6 +48,7 @@ type storedSubscription struct {
 type storedMessage struct {
 	Topic           string                 `json:"topic"`
 	Payload         []byte                 `json:"payload,omitempty"`
+	Packed          []byte                 `json:"s2,omitempty"` // a long payload, compressed
 	QoS             byte                   `json:"qos,omitempty"`
 	Retain          bool                   `json:"retain,omitempty"`
 	Sent            bool                   `json:"sent,omitempty"`
@@ -72,15 +74,48 @@ func storeMessage(pk *packets.Packet, sent bool) storedMessage {
 		f := pk.Properties.PayloadFormat
 		m.PayloadFormat = &f
 	}
+	m.pack()
 	return m
+}
+
+// packFrom is the length from which payloads are compressed. Databases that compress what they are given cut their tables
+// by the compressed size: payloads that shrink a lot make them hold far more memory than they seem to need.
+const packFrom = 1 << 10
+
+func (m *storedMessage) pack() {
+	if len(m.Payload) < packFrom {
+		return
+	}
+	if packed := s2.Encode(nil, m.Payload); len(packed) < len(m.Payload) {
+		m.Payload, m.Packed = nil, packed
+	}
+}
+
+// unpack is the reverse. No payload is longer than a packet may be.
+func (m *storedMessage) unpack(limit int64) error {
+	if len(m.Packed) == 0 {
+		return nil
+	}
+	if n, err := s2.DecodedLen(m.Packed); err != nil || int64(n) > limit {
+		return errStored
+	}
+	payload, err := s2.Decode(nil, m.Packed)
+	if err != nil {
+		return errStored
+	}
+	m.Payload, m.Packed = payload, nil
+	return nil
 }
 
 var errStored = errors.New("a stored message that no client could have been sent")
 
 // packet makes the message a packet again, after the checks that a stranger's would pass: a store can be damaged.
-func (m storedMessage) packet() (packets.Packet, error) {
+func (m storedMessage) packet(limit int64) (packets.Packet, error) {
 	if !ValidTopic(m.Topic) || m.QoS > 2 {
 		return packets.Packet{}, errStored
+	}
+	if err := m.unpack(limit); err != nil {
+		return packets.Packet{}, err
 	}
 	pk := packets.Packet{
 		ProtocolVersion: 5,
@@ -276,6 +311,9 @@ func (b *Broker) load() error {
 	for _, key := range bad {
 		b.store.store.Delete(key)
 	}
+	for _, s := range b.sessions {
+		b.shelve(s)
+	}
 	return nil
 }
 
@@ -343,7 +381,7 @@ func (b *Broker) loadMessage(key string, value []byte) bool {
 	if !ok || err != nil || id == 0 || json.Unmarshal(value, &m) != nil || m.QoS == 0 {
 		return false
 	}
-	pk, err := m.packet()
+	pk, err := m.packet(b.cfg.Limits.MaxPacketBytes)
 	if err != nil || len(s.queue) >= b.cfg.Limits.QueuedMessages {
 		return false
 	}
@@ -379,11 +417,11 @@ func (b *Broker) loadQoS2(key string, _ []byte) bool {
 
 func (b *Broker) loadRetained(_ string, value []byte) bool {
 	var m storedMessage
-	if json.Unmarshal(value, &m) != nil || len(m.Payload) == 0 {
+	if json.Unmarshal(value, &m) != nil || len(m.Payload)+len(m.Packed) == 0 {
 		return false
 	}
-	pk, err := m.packet()
-	if err != nil || !b.retained.admit(&pk) {
+	pk, err := m.packet(b.cfg.Limits.MaxPacketBytes)
+	if err != nil || len(pk.Payload) == 0 || !b.retained.admit(&pk) {
 		return false
 	}
 	pk.FixedHeader.Retain = true
