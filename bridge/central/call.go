@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,11 +23,12 @@ var errGeneral = errors.New("the server speaks HTTP/2")
 // The call ends with the context or after the timeout, whichever comes first. The context's type must be comparable, as
 // those of the standard library are.
 func (d *direct) call(ctx context.Context, timeout time.Duration, body []byte, head ...string) (plainAnswer, *http.Response, error) {
-	deadline := time.Now().Add(timeout)
+	now := time.Now()
+	deadline := now.Add(timeout)
 	if own, ok := ctx.Deadline(); ok && own.Before(deadline) {
 		deadline = own
 	}
-	c := d.reuse(func(c *directConn) bool { return c.watch(ctx) })
+	c := d.reuse(now, func(c *directConn) bool { return c.watch(ctx) })
 	if c == nil {
 		dialing, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
@@ -38,8 +40,9 @@ func (d *direct) call(ctx context.Context, timeout time.Duration, body []byte, h
 			return plainAnswer{}, nil, errGeneral
 		}
 		c.watch(ctx)
+		now = time.Now()
 	}
-	answer, resp, err := d.converse(ctx, c, deadline, body, head)
+	answer, resp, err := d.converse(ctx, c, now, deadline, c.compose(body, head))
 	if err != nil {
 		_ = c.Close()
 		return plainAnswer{}, nil, explainDeadline(ctx, err)
@@ -48,29 +51,26 @@ func (d *direct) call(ctx context.Context, timeout time.Duration, body []byte, h
 }
 
 // converse writes a request and reads its answer.
-func (d *direct) converse(ctx context.Context, c *directConn, deadline time.Time, body []byte, head []string) (plainAnswer, *http.Response, error) {
-	if err := c.SetDeadline(deadline); err != nil {
-		return plainAnswer{}, nil, fmt.Errorf("prepare the connection: %w", err)
-	}
-	// The context may have ended before the deadline was set, which then undid what its end had set. From here on its
-	// end comes later.
+func (d *direct) converse(ctx context.Context, c *directConn, now, deadline time.Time, request []byte) (plainAnswer, *http.Response, error) {
 	if err := ctx.Err(); err != nil {
 		return plainAnswer{}, nil, err
 	}
+	answer, ok, sent, err := c.quickly(request, d.patience, now, deadline)
+	if !ok && err == nil {
+		answer, ok, err = c.slowly(ctx, request[sent:], deadline)
+	}
+	if ok {
+		d.put(c)
+		return answer, nil, nil
+	}
 	keep := true
 	var resp *http.Response
-	err := c.write(body, head)
 	if err == nil {
-		answer, ok, failed := c.plain()
-		if ok {
-			d.put(c)
-			return answer, nil, nil
+		resp, err = c.receive(nil)
+	} else if _, unsent := errors.AsType[*sendError](err); unsent {
+		if resp = c.lastWords(nil, deadline); resp != nil {
+			keep, err = false, nil
 		}
-		if err = failed; err == nil {
-			resp, err = c.receive(nil)
-		}
-	} else if resp = c.lastWords(nil, deadline); resp != nil {
-		keep, err = false, nil
 	}
 	if err != nil {
 		return plainAnswer{}, nil, err
@@ -79,8 +79,49 @@ func (d *direct) converse(ctx context.Context, c *directConn, deadline time.Time
 	return plainAnswer{}, resp, nil
 }
 
-// write sends head and body in one piece.
-func (c *directConn) write(body []byte, head []string) error {
+// quickly tries to take a plain answer by the quick way. Where it does not say ok, slowly goes on with what was not sent.
+func (c *directConn) quickly(request []byte, patience time.Duration, now, deadline time.Time) (a plainAnswer, ok bool, sent int, err error) {
+	if !c.quick(patience, now, deadline) {
+		return a, false, 0, nil
+	}
+	sent, ready, err := c.sendAndWait(request)
+	if err != nil || !ready {
+		return a, false, sent, err
+	}
+	a, ok, err = c.plain()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil // it came at the last moment, and is read by the slow way
+	}
+	return a, ok, sent, err
+}
+
+// slowly sends what is left of a request and takes the answer if it is plain.
+func (c *directConn) slowly(ctx context.Context, rest []byte, deadline time.Time) (a plainAnswer, ok bool, err error) {
+	if err := c.SetDeadline(deadline); err != nil {
+		return a, false, fmt.Errorf("prepare the connection: %w", err)
+	}
+	// The context may have ended before the deadline was set, which then undid what its end had set. From here on its
+	// end comes later.
+	if err := ctx.Err(); err != nil {
+		return a, false, err
+	}
+	if len(rest) > 0 {
+		if _, err := c.Write(rest); err != nil {
+			return a, false, &sendError{err}
+		}
+	}
+	return c.plain()
+}
+
+// sendError says that a request could not be sent whole.
+type sendError struct{ err error }
+
+func (e *sendError) Error() string { return "send the request: " + e.err.Error() }
+
+func (e *sendError) Unwrap() error { return e.err }
+
+// compose puts head and body into one piece. It is good until the next call.
+func (c *directConn) compose(body []byte, head []string) []byte {
 	b := c.out[:0]
 	for _, piece := range head {
 		b = append(b, piece...)
@@ -92,10 +133,7 @@ func (c *directConn) write(body []byte, head []string) error {
 	if cap(b) <= writeBufferBytes {
 		c.out = b
 	}
-	if _, err := c.Write(b); err != nil {
-		return fmt.Errorf("send the request: %w", err)
-	}
-	return nil
+	return b
 }
 
 // plain waits for the answer and takes it when it is plain; else it is left where it is.

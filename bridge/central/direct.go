@@ -13,6 +13,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type direct struct {
 	general http.RoundTripper
 	// lookAfter is how long a connection may be idle and be used without a look at it.
 	lookAfter time.Duration
+	// patience is how long the quick way of a call waits; see quick.
+	patience time.Duration
 	// generalOnly is set once the server chose HTTP/2.
 	generalOnly atomic.Bool
 
@@ -42,6 +45,8 @@ type direct struct {
 const (
 	// lookAfter is far below the time after which any server closes an idle connection.
 	lookAfter = 500 * time.Millisecond
+	// patience is far longer than most calls and still a short time to notice that a connection has ended.
+	patience = 2 * time.Second
 	// drainBytes is how much of an unread answer is worth reading to keep its connection.
 	drainBytes = 16 << 10
 )
@@ -54,10 +59,57 @@ type directConn struct {
 	out   []byte
 	used  time.Time
 
+	// The quick way of a call; see sendAndWait.
+	raw   syscall.RawConn // nil: there is none
+	until time.Time       // the read deadline, as long as nobody else has set one
+	turn  turn
+
 	// A context that call was given ends what the connection does, until another call needs another one.
 	watched context.Context //nolint:containedctx // of the call, or of the last one
 	unwatch func() bool     // nil: none is watched
 }
+
+// turn is what one call of sendAndWait does.
+type turn struct {
+	step    func(fd uintptr) bool // write, made once
+	request []byte
+	sent    int
+	asked   bool
+	err     error
+}
+
+// quick prepares the quick way for a call that ends at deadline, and tells whether there is one. It waits for patience at
+// the most. What is not there by then is waited for in the usual way, by reading, which also finds an end of the
+// connection that came before the request and is no news to the runtime. One deadline of the connection serves all calls
+// that begin in the first half of it.
+func (c *directConn) quick(patience time.Duration, now, deadline time.Time) bool {
+	if c.raw == nil {
+		return false
+	}
+	if c.until.Sub(now) < patience/2 {
+		until := now.Add(patience)
+		if c.Conn.SetReadDeadline(until) != nil {
+			return false
+		}
+		c.until = until
+	}
+	return c.until.Before(deadline)
+}
+
+// SetDeadline sets a deadline that the quick way knows nothing of.
+func (c *directConn) SetDeadline(t time.Time) error {
+	c.until = time.Time{}
+	return c.Conn.SetDeadline(t) //nolint:wrapcheck // the caller says what for
+}
+
+// SetReadDeadline is like SetDeadline.
+func (c *directConn) SetReadDeadline(t time.Time) error {
+	c.until = time.Time{}
+	return c.Conn.SetReadDeadline(t) //nolint:wrapcheck // the caller says what for
+}
+
+// interrupt ends what the connection does. It is for other goroutines.
+func (c *directConn) interrupt() { _ = c.Conn.SetDeadline(time.Unix(1, 0)) }
 
 // watch lets the end of ctx end what the connection does. It reports false for a connection that the end of the context
 // before has made unusable. The callers of a client share a context, so that mostly there is nothing to do.
@@ -69,7 +121,7 @@ func (c *directConn) watch(ctx context.Context) bool {
 		return false
 	}
 	c.watched = ctx
-	c.unwatch = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	c.unwatch = context.AfterFunc(ctx, c.interrupt)
 	return true
 }
 
@@ -99,7 +151,7 @@ func (d *direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	if trace != nil && trace.GetConn != nil {
 		trace.GetConn(d.address)
 	}
-	c := d.reuse((*directConn).forget)
+	c := d.reuse(time.Now(), (*directConn).forget)
 	if c == nil {
 		var err error
 		if c, err = d.open(ctx); err != nil {
@@ -126,7 +178,7 @@ func (d *direct) exchange(ctx context.Context, c *directConn, req *http.Request)
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("prepare the connection: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, c.interrupt)
 	var resp *http.Response
 	keep := true
 	err := c.send(req)
@@ -269,8 +321,7 @@ func (b *directBody) Close() error {
 }
 
 // reuse takes an idle connection that is fit; nil says that there is none.
-func (d *direct) reuse(fit func(*directConn) bool) *directConn {
-	now := time.Now()
+func (d *direct) reuse(now time.Time, fit func(*directConn) bool) *directConn {
 	for {
 		c := d.take()
 		if c == nil {
@@ -304,7 +355,8 @@ func (d *direct) open(ctx context.Context) (*directConn, error) {
 		}
 		conn = secure
 	}
-	c := &directConn{Conn: conn}
+	c := &directConn{Conn: conn, raw: rawConn(conn)}
+	c.turn.step = c.turn.write
 	c.limit.R = conn
 	c.in = bufio.NewReaderSize(&c.limit, readBufferBytes)
 	return c, nil

@@ -44,7 +44,7 @@ func newTransport(cfg Config, base *url.URL) (http.RoundTripper, error) {
 	if proxy != nil {
 		return general, nil
 	}
-	d := &direct{address: base.Host, dial: general.DialContext, general: general, lookAfter: lookAfter}
+	d := &direct{address: base.Host, dial: general.DialContext, general: general, lookAfter: lookAfter, patience: patience}
 	port := "80"
 	if base.Scheme == "https" {
 		port = "443"
