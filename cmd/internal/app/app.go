@@ -150,6 +150,7 @@ func (g *Gateway) openMapping() error {
 		events:      g.event,
 		answer:      g.answer,
 		state:       &mappingState{space: g.store.Space(spaceMapping)},
+		pressure:    newPressure(),
 	}
 	g.ingest.use(rules.mapper, g.cfg.Mapping)
 	return nil
@@ -338,7 +339,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		group.Go(func() error {
 			delivers := func() bool { return g.loop.Status().State == bridge.Online }
 			backlog := func() int64 { _, bytes := g.store.Backlog(); return bytes }
-			return g.ingest.pressure.run(parts, delivers, backlog)
+			return g.ingest.pressure.run(parts, delivers, backlog, processorTime)
 		})
 	}
 	if g.loop != nil {

@@ -65,7 +65,7 @@ type ingest struct {
 	nativeState  atomic.Bool
 	keepUnmapped atomic.Bool
 	state        *mappingState
-	pressure     pressure
+	pressure     *pressure
 	tap          tap
 	activity     activity
 	closed       atomic.Bool
