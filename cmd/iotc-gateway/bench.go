@@ -106,7 +106,7 @@ duplicated or out of order, with --strict also when a figure fell short of its t
 	flags.StringVar(&opts.DataDir, "data-dir", "", "directory on the disk to be measured (default /var/tmp)")
 	flags.BoolVar(&opts.Keep, "keep", false, "leave stores, configurations and logs behind")
 	flags.StringVar(&file, "json", "", "write the report as JSON to this file as well")
-	flags.StringVar(&opts.Profiles, "profiles", "", "directory for a CPU profile of every gateway that is not killed, for go tool pprof")
+	flags.StringVar(&opts.Profiles, "profiles", "", "directory for profiles (CPU, allocations) of every gateway that is not killed, for go tool pprof")
 	flags.StringVar(&opts.Executable, "gateway", "", "another build of this program to measure (default this one)")
 	flags.BoolVar(&strict, "strict", false, "fail also when a figure falls short of its target")
 	outputFlag(cmd, &output)

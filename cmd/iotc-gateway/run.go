@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
@@ -22,10 +23,11 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var (
-		flags      configFlags
-		cpuProfile string
-		profile    string
-		debuggable bool
+		flags        configFlags
+		cpuProfile   string
+		allocProfile string
+		profile      string
+		debuggable   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -43,7 +45,7 @@ and the uplink's token in force, all of them or, with an error in the log, none.
   iotc-gateway run --set central.url=http://127.0.0.1:8090/api --set central.token_file=token
   IOTC_CENTRAL_URL=https://my-app.azureiotcentral.com/api IOTC_CENTRAL_TOKEN=... iotc-gateway run --set central.token_env=IOTC_CENTRAL_TOKEN`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if profile != "" {
 				flags.set = append(flags.set, "gateway.profile="+profile)
 			}
@@ -67,6 +69,9 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 				return err
 			}
 			defer stopProfile()
+			if allocProfile != "" {
+				defer func() { err = errors.Join(err, writeAllocations(allocProfile)) }()
+			}
 			hangup, stopHangup := onHangup()
 			defer stopHangup()
 			g, err := app.New(cfg, app.Options{
@@ -83,6 +88,8 @@ and the uplink's token in force, all of them or, with an error in the log, none.
 	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"default", "small"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&cpuProfile, "cpuprofile", "", "write a CPU profile for `go tool pprof` to this file until the gateway stops")
 	_ = cmd.Flags().MarkHidden("cpuprofile")
+	cmd.Flags().StringVar(&allocProfile, "allocprofile", "", "write what was allocated, for `go tool pprof`, to this file when the gateway has stopped")
+	_ = cmd.Flags().MarkHidden("allocprofile")
 	cmd.Flags().BoolVar(&debuggable, "debuggable", false, "allow core dumps and debuggers, which see tokens and payloads")
 	_ = cmd.Flags().MarkHidden("debuggable")
 	return cmd
@@ -133,6 +140,19 @@ func startProfile(path string) (stop func(), err error) {
 		pprof.StopCPUProfile()
 		_ = f.Close()
 	}, nil
+}
+
+// writeAllocations writes down what the process has allocated since its start.
+func writeAllocations(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("--allocprofile: %w", err)
+	}
+	runtime.GC() // the profile is as of the last collection
+	if err := errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close()); err != nil {
+		return fmt.Errorf("--allocprofile: %w", err)
+	}
+	return nil
 }
 
 // explain says what to do about the common reasons for which a gateway does

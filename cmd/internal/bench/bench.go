@@ -27,7 +27,7 @@ type Options struct {
 	Version    byte          // of MQTT: 4 for 3.1.1 (the default), 5
 	DataDir    string        // where stores are made; empty for a temporary directory on disk
 	Keep       bool          // leave stores, configurations and logs behind
-	Profiles   string        // directory for a CPU profile of every gateway; empty for none
+	Profiles   string        // directory for profiles of every gateway: CPU and allocations; empty for none
 	Executable string        // the gateway; empty for this program
 	Yardstick  string        // the program that plays the application and both yardsticks; empty for Executable
 	Label      string        // the gateway's version, for the report

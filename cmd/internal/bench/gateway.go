@@ -39,7 +39,7 @@ type gateway struct {
 	mqtt       string
 	console    string
 	memory     string
-	profile    string   // where each process leaves a CPU profile; empty for none
+	profile    string   // where each process leaves its profiles; empty for none
 	started    int      // processes so far
 	bare       []string // command line of a bare broker in its place; nil for a gateway
 	secrets    []string // environment of that
@@ -144,7 +144,8 @@ func (g *gateway) spawn(ctx context.Context) error {
 	if args == nil {
 		args = []string{"run", "--config", filepath.Join(g.dir, "gateway.yaml"), "--debuggable"}
 		if g.started++; g.profile != "" {
-			args = append(args, "--cpuprofile", fmt.Sprintf("%s-%d.pprof", g.profile, g.started))
+			path := fmt.Sprintf("%s-%d", g.profile, g.started)
+			args = append(args, "--cpuprofile", path+".pprof", "--allocprofile", path+".allocs.pprof")
 		}
 	}
 	cmd := exec.CommandContext(ctx, g.executable, args...) //nolint:gosec // it is this program

@@ -29,6 +29,7 @@ type run struct {
 	outcome outcome
 
 	gateways []*gateway
+	profiled int // of them
 	fleets   []*Fleet
 }
 
@@ -100,7 +101,8 @@ func (r *run) prepare(s Settings) (*gateway, error) {
 	}
 	r.gateways = append(r.gateways, g)
 	if r.opts.Profiles != "" {
-		g.profile = filepath.Join(r.opts.Profiles, fmt.Sprintf("%s-%d", r.name, len(r.gateways)))
+		r.profiled++
+		g.profile = filepath.Join(r.opts.Profiles, fmt.Sprintf("%s-%d", r.name, r.profiled))
 	}
 	return g, nil
 }
