@@ -36,7 +36,8 @@ type link struct {
 	ended     bool          // endConnection was called; read goroutine only
 	endReason string        // read goroutine only
 
-	head header // read goroutine only
+	head  header // read goroutine only
+	early []byte // read before the library was told of the connection; read goroutine only
 
 	// Set while CONNECT is processed, on the read goroutine, before anybody else can see the link.
 	cl       *mqtt.Client
@@ -74,6 +75,7 @@ type header struct {
 	length uint32
 	left   uint32
 	seen   bool  // the header of CONNECT has passed
+	whole  bool  // all of it has
 	name   uint8 // length of the protocol's name in CONNECT
 	level  uint8 // the protocol's version in CONNECT; 0 before it
 	willOn bool  // a DISCONNECT of one byte of body with reason 0x04 has passed
@@ -100,6 +102,9 @@ func newLink(b *Broker, l *listener, c net.Conn, addr netip.Addr) *link {
 
 // Read passes the client's bytes on after a look at the headers in them.
 func (l *link) Read(p []byte) (int, error) {
+	if l.early != nil {
+		return l.takeEarly(p), nil
+	}
 	n, err := l.Conn.Read(p)
 	if n > 0 {
 		if herr := l.look(p[:n]); herr != nil {
@@ -148,7 +153,7 @@ func (l *link) look(p []byte) error {
 			h.left = h.length
 			h.state = 2
 			if h.left == 0 {
-				h.state = 0
+				h.state, h.whole = 0, true
 			}
 			h.scan = newFilterScan()
 		default:
@@ -158,7 +163,7 @@ func (l *link) look(p []byte) error {
 			if h.left > 0 {
 				break
 			}
-			h.state = 0
+			h.state, h.whole = 0, true
 			if h.first>>4 == packets.Subscribe && h.level == 5 {
 				if err := h.scan.end(); err != nil {
 					return err

@@ -157,7 +157,10 @@ func (b *Broker) serve(l *link) {
 		}
 		b.finish(l)
 	}()
-	err := b.server.EstablishConnection(l.listener.cfg.Name, l)
+	err := l.awaitConnect()
+	if err == nil {
+		err = b.server.EstablishConnection(l.listener.cfg.Name, l)
+	}
 	if !l.connected.Load() {
 		if _, ok := l.blamed(); !ok && err != nil {
 			l.blame(reasonProtocol)
