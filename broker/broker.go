@@ -135,7 +135,6 @@ func libraryOptions(limits *Limits) *mqtt.Options {
 		Capabilities:             c,
 		ClientNetReadBufferSize:  1024,
 		ClientNetWriteBufferSize: 1024,
-		SysTopicResendInterval:   30,
 		// The library logs whole packets, payloads and passwords among them. What matters is logged here.
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -152,13 +151,14 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.state = stateRunning
 	b.life.Unlock()
 	defer b.Close()
-	if err := b.server.Serve(); err != nil {
-		return fmt.Errorf("start the broker library: %w", err)
-	}
+	b.serveLibrary()
 	for _, l := range b.Listeners() {
 		b.noise.info("listening", zap.String("listener", l.Name), zap.String("address", l.Address), zap.String("transport", l.Transport))
 	}
 	fast, slow, certs := time.NewTicker(sessionDelay), time.NewTicker(retainedDelay), time.NewTicker(certificateCheck)
+	second, sys := time.NewTicker(time.Second), time.NewTicker(sysInterval)
+	defer second.Stop()
+	defer sys.Stop()
 	defer fast.Stop()
 	defer slow.Stop()
 	defer certs.Stop()
@@ -175,6 +175,10 @@ func (b *Broker) Run(ctx context.Context) error {
 			if b.store.store != nil {
 				b.store.retained.flush()
 			}
+		case now := <-second.C:
+			b.expireMessages(now)
+		case now := <-sys.C:
+			b.publishSys(now)
 		case <-certs.C:
 			b.refreshCertificates()
 		}

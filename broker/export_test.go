@@ -8,6 +8,9 @@ import (
 // ExpireSessions lets tests expire sessions without waiting.
 func (b *Broker) ExpireSessions(now time.Time) { b.expireSessions(now) }
 
+// ExpireMessages lets tests expire messages without waiting.
+func (b *Broker) ExpireMessages(now time.Time) { b.expireMessages(now) }
+
 // ParseUsers gives the users that a file with these bytes would have.
 func ParseUsers(data []byte) (users []User) {
 	records, err := parseUsers(data)

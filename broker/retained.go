@@ -13,13 +13,14 @@ type retained struct {
 	limits *Limits
 	store  *persistence
 
-	mu    sync.Mutex
-	sizes map[string]int
-	bytes int64
+	mu      sync.Mutex
+	sizes   map[string]int
+	expires map[string]int64 // of those that expire, when, in Unix seconds
+	bytes   int64
 }
 
 func newRetained(limits *Limits, store *persistence) *retained {
-	return &retained{limits: limits, store: store, sizes: map[string]int{}}
+	return &retained{limits: limits, store: store, sizes: map[string]int{}, expires: map[string]int64{}}
 }
 
 // retainedWeight is what a retained message takes besides its topic; 0 for an empty one, which takes the old one away.
@@ -53,7 +54,7 @@ func (r *retained) stored(pk *packets.Packet) {
 	if strings.HasPrefix(pk.TopicName, "$") {
 		return
 	}
-	r.size(pk.TopicName, retainedWeight(pk))
+	r.note(pk)
 	if len(pk.Payload) == 0 {
 		r.store.deleteRetained(pk.TopicName)
 		return
@@ -61,22 +62,42 @@ func (r *retained) stored(pk *packets.Packet) {
 	r.store.putRetained(pk)
 }
 
+// expired is told that a topic's retained message was dropped because its time is over.
 func (r *retained) expired(topic string) {
-	r.size(topic, 0)
+	r.size(topic, 0, 0)
 	r.store.deleteRetained(topic)
 }
 
-// size notes what a topic's retained message takes; 0 takes it away.
-func (r *retained) size(topic string, size int) {
+// overdue lists the topics whose retained messages' time is over.
+func (r *retained) overdue(now int64) (topics []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for topic, at := range r.expires {
+		if at < now {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
+}
+
+// note notes what a retained message takes, and when it expires.
+func (r *retained) note(pk *packets.Packet) { r.size(pk.TopicName, retainedWeight(pk), pk.Expiry) }
+
+func (r *retained) size(topic string, size int, expires int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.expires, topic)
 	if old, ok := r.sizes[topic]; ok {
 		r.bytes -= int64(old + len(topic))
 		delete(r.sizes, topic)
 	}
 	if size > 0 {
-		r.sizes[strings.Clone(topic)] = size
+		topic = strings.Clone(topic)
+		r.sizes[topic] = size
 		r.bytes += int64(size + len(topic))
+		if expires > 0 {
+			r.expires[topic] = expires
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type session struct {
 	identity   atomic.Pointer[Identity]
 	rules      atomic.Uint64 // generation of the rules its subscriptions were decided by
 	stale      atomic.Bool   // the library dropped a message that the queue still counts
+	expiring   atomic.Int64  // messages that wait and can expire
 
 	// Guarded by Broker.mu.
 	link      *link // nil while the client is away
@@ -47,8 +48,20 @@ type session struct {
 
 // queued is an outbound message that waits for its acknowledgement.
 type queued struct {
-	size int64
-	sent bool // it was on the wire, so the next time it is a duplicate
+	size    int64
+	sent    bool // it was on the wire, so the next time it is a duplicate
+	expires bool
+}
+
+// waits counts a message that waits from here on, n = 1, or does not any longer, n = -1. Called with s.mu held.
+func (s *session) waits(b *Broker, e *queued, n int64) {
+	s.bytes += n * e.size
+	b.count.queued.Add(n)
+	b.count.queuedBytes.Add(n * e.size)
+	if e.expires {
+		s.expiring.Add(n)
+		b.count.expiring.Add(n)
+	}
 }
 
 // claim gives the session of a client identifier to a connection. The old connection of the session is ended first and
@@ -111,6 +124,9 @@ func (b *Broker) reserved(client string, id *Identity) bool {
 func (b *Broker) beginSession(l *link, cl *mqtt.Client, clean bool) {
 	s := l.sess
 	old, ok := b.server.Clients.Get(cl.ID)
+	if ok && !clean && s.expiring.Load() > 0 {
+		old.ClearExpiredInflights(time.Now().Unix(), 0)
+	}
 	s.client.Store(cl) // from here on, what the library does to the old holder is no news
 	b.loaded.Delete(old)
 	expiry := l.sessionExpiry(cl)
@@ -388,12 +404,10 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	size := weight(pk) + packetCost
-	s.queue[pk.PacketID] = &queued{size: size}
-	s.bytes += size
+	e := &queued{size: weight(pk) + packetCost, expires: pk.Expiry > 0}
+	s.queue[pk.PacketID] = e
 	s.unsent++
-	b.count.queued.Add(1)
-	b.count.queuedBytes.Add(size)
+	s.waits(b, e, 1)
 	if s.persistent.Load() && !b.transient.holds(pk.TopicName) {
 		b.store.putMessage(s.id, pk, !cl.Closed())
 	}
@@ -474,12 +488,10 @@ func (s *session) dequeue(b *Broker, id uint16) bool {
 		return false
 	}
 	delete(s.queue, id)
-	s.bytes -= e.size
+	s.waits(b, e, -1)
 	if !e.sent {
 		s.onWire()
 	}
-	b.count.queued.Add(-1)
-	b.count.queuedBytes.Add(-e.size)
 	b.store.deleteMessage(s.id, id)
 	return true
 }

@@ -140,6 +140,7 @@ type counters struct {
 	inFlight    atomic.Int64
 	queued      atomic.Int64
 	queuedBytes atomic.Int64
+	expiring    atomic.Int64 // of the queued messages, those that can expire
 	throttledNs atomic.Int64
 }
 

@@ -390,14 +390,12 @@ func (b *Broker) loadMessage(key string, value []byte) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	size := weight(&pk) + packetCost
-	s.queue[pk.PacketID] = &queued{size: size, sent: m.Sent}
-	s.bytes += size
+	e := &queued{size: weight(&pk) + packetCost, sent: m.Sent, expires: pk.Expiry > 0}
+	s.queue[pk.PacketID] = e
+	s.waits(b, e, 1)
 	if !m.Sent {
 		s.unsent++
 	}
-	b.count.queued.Add(1)
-	b.count.queuedBytes.Add(size)
 	b.sequence.Store(max(b.sequence.Load(), pk.Created))
 	return true
 }
@@ -426,7 +424,7 @@ func (b *Broker) loadRetained(_ string, value []byte) bool {
 	}
 	pk.FixedHeader.Retain = true
 	b.server.Topics.RetainMessage(pk)
-	b.retained.size(pk.TopicName, retainedWeight(&pk))
+	b.retained.note(&pk)
 	b.sequence.Store(max(b.sequence.Load(), pk.Created))
 	return true
 }
