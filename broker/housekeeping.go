@@ -25,8 +25,8 @@ func (b *Broker) serveLibrary() {
 // expireMessages drops messages whose expiry interval (MQTT 5 §3.3.2.3.3) is over, waiting and retained ones.
 func (b *Broker) expireMessages(now time.Time) {
 	if b.count.expiring.Load() > 0 {
-		for _, cl := range b.clientsWithExpiry() {
-			cl.ClearExpiredInflights(now.Unix(), 0) // OnQosDropped counts them
+		for _, s := range b.expiringSessions() {
+			s.expire(b, now.Unix())
 		}
 	}
 	for _, topic := range b.retained.overdue(now.Unix()) {
@@ -37,16 +37,14 @@ func (b *Broker) expireMessages(now time.Time) {
 	}
 }
 
-// clientsWithExpiry lists the library's holders of the sessions in which some message can expire.
-func (b *Broker) clientsWithExpiry() []*mqtt.Client {
+// expiringSessions lists the sessions in which some message can expire.
+func (b *Broker) expiringSessions() []*session {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var list []*mqtt.Client
+	var list []*session
 	for _, s := range b.sessions {
 		if s.expiring.Load() > 0 {
-			if cl := s.client.Load(); cl != nil {
-				list = append(list, cl)
-			}
+			list = append(list, s)
 		}
 	}
 	return list

@@ -50,7 +50,7 @@ type session struct {
 type queued struct {
 	size    int64
 	sent    bool // it was on the wire, so the next time it is a duplicate
-	expires bool
+	expires int64 // when, in Unix seconds; 0 = never
 }
 
 // waits counts a message that waits from here on, n = 1, or does not any longer, n = -1. Called with s.mu held.
@@ -58,7 +58,7 @@ func (s *session) waits(b *Broker, e *queued, n int64) {
 	s.bytes += n * e.size
 	b.count.queued.Add(n)
 	b.count.queuedBytes.Add(n * e.size)
-	if e.expires {
+	if e.expires > 0 {
 		s.expiring.Add(n)
 		b.count.expiring.Add(n)
 	}
@@ -124,8 +124,8 @@ func (b *Broker) reserved(client string, id *Identity) bool {
 func (b *Broker) beginSession(l *link, cl *mqtt.Client, clean bool) {
 	s := l.sess
 	old, ok := b.server.Clients.Get(cl.ID)
-	if ok && !clean && s.expiring.Load() > 0 {
-		old.ClearExpiredInflights(time.Now().Unix(), 0)
+	if ok && !clean {
+		s.expire(b, time.Now().Unix())
 	}
 	s.client.Store(cl) // from here on, what the library does to the old holder is no news
 	b.loaded.Delete(old)
@@ -404,7 +404,7 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	e := &queued{size: weight(pk) + packetCost, expires: pk.Expiry > 0}
+	e := &queued{size: weight(pk) + packetCost, expires: max(pk.Expiry, 0)}
 	s.queue[pk.PacketID] = e
 	s.unsent++
 	s.waits(b, e, 1)
@@ -494,6 +494,36 @@ func (s *session) dequeue(b *Broker, id uint16) bool {
 	}
 	b.store.deleteMessage(s.id, id)
 	return true
+}
+
+// expire drops the messages whose time is over.
+func (s *session) expire(b *Broker, now int64) {
+	cl := s.client.Load()
+	if cl == nil || s.expiring.Load() == 0 {
+		return
+	}
+	over := map[uint16]*queued{}
+	s.mu.Lock()
+	for id, e := range s.queue {
+		if e.expires > 0 && e.expires < now {
+			over[id] = e
+		}
+	}
+	s.mu.Unlock()
+	for id, e := range over {
+		s.mu.Lock()
+		still := s.queue[id] == e // else it was acknowledged meanwhile, and its identifier may be another's
+		s.mu.Unlock()
+		if !still {
+			continue
+		}
+		if cl.State.Inflight.Delete(id) {
+			atomic.AddInt64(&b.server.Info.Inflight, -1)
+		}
+		if s.dequeue(b, id) {
+			b.count.count(reasonQueueExpired)
+		}
+	}
 }
 
 // reconcile drops from the queue what the library no longer has.

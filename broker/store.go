@@ -390,7 +390,7 @@ func (b *Broker) loadMessage(key string, value []byte) bool {
 	if s.queue == nil {
 		s.queue = map[uint16]*queued{}
 	}
-	e := &queued{size: weight(&pk) + packetCost, sent: m.Sent, expires: pk.Expiry > 0}
+	e := &queued{size: weight(&pk) + packetCost, sent: m.Sent, expires: max(pk.Expiry, 0)}
 	s.queue[pk.PacketID] = e
 	s.waits(b, e, 1)
 	if !m.Sent {
