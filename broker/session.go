@@ -49,7 +49,7 @@ type session struct {
 // queued is an outbound message that waits for its acknowledgement.
 type queued struct {
 	size    int64
-	sent    bool // it was on the wire, so the next time it is a duplicate
+	sent    bool  // it was on the wire, so the next time it is a duplicate
 	expires int64 // when, in Unix seconds; 0 = never
 }
 
