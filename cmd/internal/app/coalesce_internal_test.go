@@ -1,9 +1,12 @@
 package app
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"testing"
+	"unicode/utf8"
 
 	"iotc-gateway/buffer"
 )
@@ -23,12 +26,44 @@ func TestMemberNames(t *testing.T) {
 		{`{"\u0061":1}`, `{"a":1}`, true},
 		{`{"A":1}`, `{"a":1}`, false},
 		{`{}`, `{"a":1}`, false},
+		{`{"a":[{"b":1},"c",["d"]],"e":{"f":{}}}`, `{"b":1,"c":2,"d":3,"f":4}`, false},
+		{`{"x\\":1,"b":2}`, `{"b":3}`, true},
+		{`{"x":"\\","b":2}`, `{"b":3}`, true},
+		{`{"x":"\\\"","b":2}`, `{"b":3}`, true},
+		{` { "a" : [ ] , "b" : "," } `, `{"b":3}`, true},
 	} {
 		a, b := of(tc.a), of(tc.b)
 		if got := slices.ContainsFunc(a, func(n uint64) bool { return slices.Contains(b, n) }); got != tc.common {
 			t.Errorf("%s and %s: a name in common: %v", tc.a, tc.b, got)
 		}
 	}
+}
+
+func FuzzMemberNames(f *testing.F) {
+	for _, seed := range []string{`{"a":1}`, `{"\u0061":{"b":["c"]},"d\\":"\"e\":","f":[{},[]]}`, ` {"":""} `, `{"`, `"a"`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		seed := maphash.MakeSeed()
+		hash := func(name []byte) uint64 { return maphash.Bytes(seed, name) }
+		got := appendNames(nil, text, hash) // of no object it means nothing, but it ends
+		var object map[string]json.RawMessage
+		if json.Unmarshal(text, &object) != nil || object == nil || !utf8.Valid(text) {
+			return
+		}
+		want := make(map[uint64]bool)
+		for name := range object {
+			want[hash([]byte(name))] = true
+		}
+		for _, h := range got {
+			if !want[h] {
+				t.Errorf("%s: found a name that is none", text)
+			}
+		}
+		if len(got) < len(object) { // a name may stand there twice
+			t.Errorf("%s: found %d names of %d", text, len(got), len(object))
+		}
+	})
 }
 
 func BenchmarkMemberNames(b *testing.B) {
