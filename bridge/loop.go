@@ -150,12 +150,12 @@ func closed(c <-chan struct{}) bool {
 // deliver tries one lease once and settles it.
 func (l *Loop) deliver(ctx context.Context, lease *Lease) {
 	start := time.Now()
-	l.beat()
+	l.beat(start)
 	l.counters.inFlight.Add(1)
 	v := l.uplink.Deliver(ctx, lease)
 	l.counters.inFlight.Add(-1)
-	l.beat()
 	now := time.Now()
+	l.beat(now)
 	l.counters.latency.observe(now.Sub(start))
 	if ctx.Err() != nil && v.Action != Accepted && v.Action != Rejected {
 		// The gateway stops: the record stays where it is, unblamed.
@@ -279,9 +279,9 @@ func (l *Loop) probeUntilOpen(ctx context.Context, state State) {
 		}
 		timer.Stop()
 		l.counters.probes.Add(1)
-		l.beat()
+		l.beat(time.Now())
 		v := l.uplink.Probe(ctx)
-		l.beat()
+		l.beat(time.Now())
 		switch {
 		case v.Action == Accepted:
 			l.link.reopen(time.Now())

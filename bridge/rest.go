@@ -87,11 +87,7 @@ func (u *REST) call(ctx context.Context, l *Lease) error {
 	r := &l.Records[0]
 	switch l.Kind {
 	case mapping.KindTelemetry:
-		body, err := telemetryBody(l.Records)
-		if err != nil {
-			return central.Errorf(http.StatusBadRequest, central.CodeInvalidBody, "%s", err)
-		}
-		return u.service.SendTelemetry(ctx, l.Device, body, l.RequestID)
+		return u.service.SendTelemetry(ctx, l.Device, telemetryBody(l.Records), l.RequestID)
 	case mapping.KindProperty:
 		_, err := u.service.UpdateProperty(ctx, l.Device, r.Name, r.Value, l.RequestID)
 		return err
@@ -234,27 +230,27 @@ func classifySilence(err error) Verdict {
 
 // telemetryBody is the message of one record, or of several joined: the
 // members of all of them with the time of the last.
-func telemetryBody(records []mapping.Record) (json.RawMessage, error) {
-	last := records[len(records)-1]
-	if len(records) > 1 {
-		size := 2
-		for i := range records {
-			size += len(records[i].Value)
-		}
-		joined := make([]byte, 0, size)
-		joined = append(joined, '{')
-		for i := range records {
-			members := records[i].Value[1 : len(records[i].Value)-1]
-			if len(members) == 0 {
-				continue
-			}
-			if len(joined) > 1 {
-				joined = append(joined, ',')
-			}
-			joined = append(joined, members...)
-		}
-		last.Value = append(joined, '}')
+func telemetryBody(records []mapping.Record) json.RawMessage {
+	last := &records[len(records)-1]
+	if len(records) == 1 {
+		return last.TelemetryBody()
 	}
-	_, _, body := last.Request()
-	return body, nil
+	size := 2
+	for i := range records {
+		size += len(records[i].Value)
+	}
+	joined := make([]byte, 0, size)
+	joined = append(joined, '{')
+	for i := range records {
+		members := records[i].Value[1 : len(records[i].Value)-1]
+		if len(members) == 0 {
+			continue
+		}
+		if len(joined) > 1 {
+			joined = append(joined, ',')
+		}
+		joined = append(joined, members...)
+	}
+	whole := mapping.Record{Value: append(joined, '}'), Time: last.Time}
+	return whole.TelemetryBody()
 }

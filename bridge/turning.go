@@ -2,8 +2,8 @@ package bridge
 
 import "time"
 
-// beat notes that the loop did something: it began or ended a call.
-func (l *Loop) beat() { l.lastBeat.Store(time.Now().UnixNano()) }
+// beat notes that the loop did something now: it began or ended a call.
+func (l *Loop) beat(now time.Time) { l.lastBeat.Store(now.UnixNano()) }
 
 // Turning reports whether the loop still turns, for a watchdog. An uplink that
 // is paused, slow or down is no reason to say no: only calls of which none has

@@ -75,7 +75,7 @@ func (r Record) Request() (method, path string, body []byte) {
 	base := "/devices/" + url.PathEscape(r.Device)
 	switch r.Kind {
 	case KindTelemetry:
-		return "POST", base + "/telemetry", r.telemetryBody()
+		return "POST", base + "/telemetry", r.TelemetryBody()
 	case KindProperty:
 		body = make([]byte, 0, len(r.Value)+len(`{"value":}`))
 		body = append(body, `{"value":`...)
@@ -93,8 +93,9 @@ func (r Record) Request() (method, path string, body []byte) {
 	}
 }
 
-// telemetryBody puts the time back into the object: {"temperature":21.50} becomes {"temperature":21.50,"timestamp":"..."}.
-func (r Record) telemetryBody() []byte {
+// TelemetryBody is the body of a telemetry record's request. It puts the time back into the object: {"temperature":21.50}
+// becomes {"temperature":21.50,"timestamp":"..."}.
+func (r *Record) TelemetryBody() []byte {
 	n := len(r.Value)
 	if n < 2 {
 		return nil

@@ -17,11 +17,17 @@ const (
 	flagHistorical              // told later than it happened, as the device says
 )
 
-var classOfKind = map[mapping.Kind]buffer.Class{
-	mapping.KindTelemetry: buffer.ClassTelemetry,
-	mapping.KindProperty:  buffer.ClassProperty,
-	mapping.KindCommand:   buffer.ClassCommand,
-	mapping.KindDevice:    buffer.ClassDevice,
+func classOfKind(k mapping.Kind) buffer.Class {
+	switch k {
+	case mapping.KindTelemetry:
+		return buffer.ClassTelemetry
+	case mapping.KindProperty:
+		return buffer.ClassProperty
+	case mapping.KindCommand:
+		return buffer.ClassCommand
+	default:
+		return buffer.ClassDevice
+	}
 }
 
 func kindOfClass(c buffer.Class) mapping.Kind {
@@ -47,7 +53,7 @@ type recordMeta struct {
 
 // stored turns what mapping made into what the store keeps.
 func stored(r *mapping.Record) (buffer.Record, error) {
-	out := buffer.Record{Class: classOfKind[r.Kind], Device: r.Device, Name: r.Name, Value: r.Value, Time: r.Time.UnixNano()}
+	out := buffer.Record{Class: classOfKind(r.Kind), Device: r.Device, Name: r.Name, Value: r.Value, Time: r.Time.UnixNano()}
 	if r.TimeFrom == mapping.Payload {
 		out.Flags |= flagPayloadTime
 	}
@@ -100,19 +106,33 @@ func leaseOptions(cfg bridge.Config) buffer.LeaseOptions {
 	return o
 }
 
+// leased is a lease with room for the one record that most have.
+type leased struct {
+	bridge.Lease
+	one [1]mapping.Record
+}
+
 func (q *queue) Next(ctx context.Context, kinds bridge.Kinds) (*bridge.Lease, error) {
 	o := q.options
-	for _, c := range buffer.Classes() {
-		if kinds.Has(kindOfClass(c)) {
-			o.Classes |= buffer.Of(c)
+	if kinds != bridge.AllKinds { // no class at all stands for all of them
+		for _, c := range buffer.Classes() {
+			if kinds.Has(kindOfClass(c)) {
+				o.Classes |= buffer.Of(c)
+			}
 		}
 	}
 	l, err := q.store.Next(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	lease := &bridge.Lease{Device: l.Device, Kind: kindOfClass(l.Class), RequestID: l.RequestID, Attempt: l.Attempt, TriggerID: triggerID(&l.Records[0]), Handle: l}
-	lease.Records = make([]mapping.Record, len(l.Records))
+	out := &leased{Lease: bridge.Lease{
+		Device: l.Device, Kind: kindOfClass(l.Class), RequestID: l.RequestID, Attempt: l.Attempt,
+		TriggerID: triggerID(&l.Records[0]), Handle: l,
+	}}
+	lease := &out.Lease
+	if lease.Records = out.one[:]; len(l.Records) != 1 {
+		lease.Records = make([]mapping.Record, len(l.Records))
+	}
 	for i := range l.Records {
 		lease.Records[i] = mapped(&l.Records[i])
 		if lease.Records[i].TimeFrom == mapping.Receipt {
