@@ -44,11 +44,13 @@ func (p *plan) pack(i int) {
 	if k := l.packing; k >= 0 {
 		if c := &p.chunks[k]; c.n < chunkRecords && c.bytes+size <= chunkBytes {
 			p.recs[c.tail].next = i
+			x.chunk = k
 			c.tail, c.n, c.bytes = i, c.n+1, c.bytes+size
 			return
 		}
 	}
 	l.packing = len(p.chunks)
+	x.chunk = l.packing
 	p.chunks = append(p.chunks, packing{head: i, tail: i, n: 1, bytes: size})
 }
 

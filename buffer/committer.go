@@ -12,6 +12,8 @@ func (s *Store) run() {
 	for {
 		s.linger()
 		s.makeRoom()
+		s.gatherLoose()
+		s.writeOutDue()
 		if s.plan(p) {
 			s.commit(p)
 			continue
@@ -43,6 +45,7 @@ func (s *Store) commit(p *plan) {
 	if p.txn != 0 {
 		s.planDropDead(p)
 		s.foot(p)
+		s.pager.touch(int64(cap(p.buf)))
 		if s.sinceCheck += int64(cap(p.buf)); s.sinceCheck > checkBytes {
 			s.sinceCheck = 0
 			s.checkSpace()
@@ -107,6 +110,8 @@ func (s *Store) publish(p *plan) {
 			l.push(x.it)
 			l.pos, l.key = r.Seq+1, r.Seq+1
 			s.hot += x.it.weight()
+		} else {
+			s.follow(p, x)
 		}
 		s.index(x)
 		s.update(x.dev, false)
@@ -115,9 +120,7 @@ func (s *Store) publish(p *plan) {
 	if p.block != nil {
 		s.blocks = append(s.blocks, p.block)
 	}
-	s.deleted += int64(len(p.gone))
 	for _, b := range p.freed {
-		s.deleted += int64(max(1, len(b.items)))
 		b.gone = tally{}
 		if b.of != nil {
 			delete(s.chunks, b.first)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
@@ -103,8 +102,6 @@ const (
 	houseEvery  = time.Second
 	expireEvery = 10
 	deadEvery   = 60
-	flattenWhen = 50_000 // deleted records since the last time
-	flattenSize = 12 << 20
 )
 
 // keepHouse does what is to be done now and then: free space, time, ages, and giving space back.
@@ -141,7 +138,7 @@ func (s *Store) keepHouse() {
 		if n%deadEvery == 1 {
 			s.trimDead(false)
 		}
-		s.flatten()
+		s.giveBack()
 		s.poke()
 	}
 }
@@ -175,6 +172,7 @@ func (s *Store) measureDisk(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate.tick(time.Now(), s.cur.bytes)
+	s.watchFlow()
 	if size < 0 {
 		return
 	}
@@ -233,42 +231,3 @@ func (s *Store) afterFailure(cause error) {
 	s.failed = err
 	s.mu.Unlock()
 }
-
-// flatten compacts everything into one level after much was deleted and little is left: Badger by itself keeps deleted
-// records until it happens to compact their tables.
-func (s *Store) flatten() {
-	s.mu.Lock()
-	var left int64
-	for c := range numClasses {
-		left += s.cur.bytes[c]
-	}
-	due := !s.flattening && !s.critical && !s.closing && s.failed == nil && s.deleted > flattenWhen &&
-		s.diskBytes > flattenSize+2*left
-	if due {
-		s.flattening = true
-		s.deleted = 0
-	}
-	s.mu.Unlock()
-	if !due {
-		return
-	}
-	s.others.Go(func() {
-		start := time.Now()
-		s.kv.mu.RLock()
-		db := s.kv.db
-		var err error
-		if db != nil {
-			err = flattenDB(db)
-		}
-		s.kv.mu.RUnlock()
-		size := s.sizeOnDisk()
-		s.mu.Lock()
-		s.flattening = false
-		s.diskBytes = size
-		s.stats.flattens++
-		s.mu.Unlock()
-		s.log.Info("gave space back", zap.Duration("took", time.Since(start)), zap.Int64("bytes", size), zap.Error(err))
-	})
-}
-
-func flattenDB(db *badger.DB) error { return db.Flatten(1) }

@@ -41,18 +41,24 @@ func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
 	opt.NumVersionsToKeep = 1
 	opt.MemTableSize = 4 << 20
 	opt.NumMemtables = 2
-	opt.BaseTableSize = 2 << 20
+	opt.BlockSize = 16 << 10
+	// A compaction builds up to sixteen tables at the same time when the disk is slow, each in pieces of memory of which
+	// every one is twice as large as the one before. The first is the power of two above twice this size, and with this
+	// size it holds a table before and after its compression.
+	opt.BaseTableSize = 640 << 10
+	opt.TableSizeMultiplier = 1
 	opt.BaseLevelSize = 4 << 20
 	opt.NumLevelZeroTables = 5
 	opt.NumLevelZeroTablesStall = 12
 	opt.NumCompactors = 2
 	opt.ValueThreshold = 512 << 10
 	opt.ValueLogFileSize = 8 << 20
-	opt.Compression = options.Snappy
+	opt.Compression = options.None // blocks and chunks are compressed as such
 	opt.BlockCacheSize = 2 << 20
 	opt.IndexCacheSize = 0
 	if bits.UintSize == 32 {
 		opt.BlockCacheSize = 1 << 20
+		opt.BaseTableSize = 320 << 10
 	}
 	opt.Logger = badgerLog{log.Named("badger").Sugar()}
 	return opt
@@ -80,6 +86,33 @@ func (e *engine) restart() error {
 		return err
 	}
 	return e.openLocked()
+}
+
+// compactNewest turns the memtable into a table and compacts level 0, however few tables that has. Badger does the first
+// when it is closed, and the second when it was opened for it.
+func (e *engine) compactNewest() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, compact := range []bool{true, false} {
+		if err := e.closeLocked(); err != nil {
+			return err
+		}
+		e.opt.CompactL0OnClose = compact
+		if err := e.openLocked(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flatten compacts all tables into one level.
+func (e *engine) flatten() error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return nil
+	}
+	return e.db.Flatten(1)
 }
 
 func (e *engine) openLocked() (err error) {

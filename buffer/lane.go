@@ -94,7 +94,8 @@ type lane struct {
 	end     uint64 // records of the stretch are below; 0 = it is open
 	coldTxn uint64 // the transaction that put a record behind the window
 	packing int    // the chunk of that transaction that takes the next record, below 0: none
-	hot     int    // records of this lane in a transaction under way that will join the window
+	loose   loose
+	hot     int // records of this lane in a transaction under way that will join the window
 	skip    map[uint64]struct{}
 	deleted int // records deleted since the cursor was last stored
 

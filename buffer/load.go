@@ -27,6 +27,7 @@ func (s *Store) load(l *lane) {
 	got := loading{items: make([]item, 0, min(uint64(records), x.to-x.from+1))}
 	got.found = make([]found, 0, cap(got.items))
 	next, key, exhausted := x.from, x.key, true
+	moved := int64(0)
 	err := s.scanLane(x, func(f *found) bool {
 		if f.chunk != nil {
 			key = f.chunk.first
@@ -39,6 +40,7 @@ func (s *Store) load(l *lane) {
 			return false
 		}
 		bytes -= int64(len(f.body)) + 224
+		moved += int64(len(f.body))
 		got.add(l, f)
 		return true
 	})
@@ -73,6 +75,7 @@ func (s *Store) load(l *lane) {
 			delete(l.skip, seq)
 		}
 	}
+	s.pager.touch(moved)
 	s.stats.loads++
 	s.stats.loaded += uint64(len(got.items))
 	l.dev.busy = false

@@ -60,7 +60,9 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	s := &Store{
 		cfg: cfg, opt: opt, log: opt.Log, clk: opt.Clock, seed: maphash.MakeSeed(),
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}), quit: make(chan struct{}),
+		pager:   pager{wake: make(chan struct{}, 1)},
 		overlay: map[string]cover{}, chunks: map[uint64]*block{}, devices: map[string]*device{}, props: map[propKey]prop{}, perDevice: 1,
+		flatAt: time.Now(),
 	}
 	for i := range s.rings {
 		s.rings[i].index = uint8(i)
@@ -115,6 +117,7 @@ func (s *Store) start() error {
 	}
 	go s.run()
 	s.others.Go(s.keepHouse)
+	s.others.Go(s.keepPaging)
 	return nil
 }
 
@@ -205,6 +208,7 @@ func (s *Store) openDatabase() error {
 			return err
 		}
 	}
+	s.pager.begin() // Badger may have much to compact
 	s.torn = torn
 	if torn > 0 {
 		s.log.Warn("cut off an unfinished write at the end of the store", zap.Int64("bytes", torn))

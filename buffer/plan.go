@@ -19,8 +19,9 @@ type planned struct {
 	dev  *device
 	lane *lane
 	it   *item // it stays in memory
-	// packed records go into a chunk; next is the one behind it there.
+	// packed records go into a chunk of the plan; next is the one behind it there.
 	packed bool
+	chunk  int
 	next   int
 }
 

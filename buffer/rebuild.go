@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
 	"go.uber.org/zap"
@@ -40,7 +41,8 @@ func openDamaged(dir, scratch string, log *zap.Logger, out *Salvage) (*engine, e
 		}
 	}
 	kv := &engine{opt: badgerOptions(cp, false, log), verify: verifyAll}
-	if len(out.Damaged) == 0 {
+	// Without a manifest Badger would begin anew, and delete the tables.
+	if _, err := os.Stat(filepath.Join(cp, badger.ManifestFilename)); len(out.Damaged) == 0 && err == nil {
 		if err := kv.open(); err == nil {
 			return kv, nil
 		}
@@ -84,12 +86,24 @@ func (e *engine) adder() (*badger.WriteBatch, func(versioned, value []byte, dele
 
 const metaDeleted = 1 // Badger's bitDelete
 
-// addTable copies the entries of one table file.
-func (e *engine) addTable(path string) (err error) {
+// addTable copies the entries of one table file. How it is compressed is told by the manifest only, and that may be
+// what is damaged: it is read either way. A block that is taken for what it is not has no valid checksum.
+func (e *engine) addTable(path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
+	plain := e.addTableAs(b, options.None)
+	if plain == nil {
+		return nil
+	}
+	if err := e.addTableAs(b, options.Snappy); err != nil {
+		return plain
+	}
+	return nil
+}
+
+func (e *engine) addTableAs(b []byte, compression options.CompressionType) (err error) {
 	wb, add := e.adder()
 	defer func() {
 		// What was read before the damage counts.
@@ -98,7 +112,7 @@ func (e *engine) addTable(path string) (err error) {
 		}
 		err = errors.Join(err, wb.Flush())
 	}()
-	t, err := table.OpenInMemoryTable(b, 1, &table.Options{BlockSize: e.opt.BlockSize, Compression: e.opt.Compression})
+	t, err := table.OpenInMemoryTable(b, 1, &table.Options{BlockSize: e.opt.BlockSize, Compression: compression})
 	if err != nil {
 		return err
 	}

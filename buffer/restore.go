@@ -38,7 +38,7 @@ func (s *Store) restore() error {
 // clearQueue forgets what was read of a database that then turned out to be unreadable.
 func (s *Store) clearQueue() {
 	s.devices, s.byNo, s.freeNos = map[string]*device{}, nil, nil
-	s.chunks = map[uint64]*block{}
+	s.chunks, s.loose = map[uint64]*block{}, nil
 	s.disk, s.cur, s.gone, s.goneHead, s.goneGroups = totals{}, tally{}, nil, 0, nil
 	s.recovered, s.composing, s.txn, s.dlBytes, s.dlCount = 0, 0, 0, 0, 0
 }

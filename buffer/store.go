@@ -51,6 +51,8 @@ type Store struct {
 	quit    chan struct{} // ends the housekeeper
 	others  sync.WaitGroup
 
+	pager pager
+
 	// mu guards everything below. It is never held during a read or write of the disk.
 	mu        sync.Mutex
 	closing   bool // no more appends and leases
@@ -110,6 +112,7 @@ type Store struct {
 	dirty      []*block
 	blocks     []*block // that were stored with live records
 	chunks     map[uint64]*block
+	loose      []*lane // with a run that is long enough for a chunk
 	bitsAt     time.Time
 	flushArmed bool
 	flushNow   bool
@@ -118,8 +121,13 @@ type Store struct {
 	stats      counters
 	rate       rates
 	flattening bool
-	maxDisk    int64 // what the files may take
-	deleted    int64 // records deleted since the last Flatten
+	maxDisk    int64     // what the files may take
+	quiet      bool      // hardly anything is being stored
+	storedThen uint64    // by the last look at that
+	writeOut   bool      // the committer is to write the memtable out
+	flatSize   int64     // of the files after the last time that space was given back
+	flatLeft   int64     // of the records then
+	flatAt     time.Time // when that was, or when the store was opened
 	diskBytes  int64
 	freeBytes  int64
 	setAside   string

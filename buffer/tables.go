@@ -39,7 +39,7 @@ func checkTables(opt badger.Options, verify int64) error {
 		if info, err := os.Stat(f); err == nil {
 			verify -= info.Size()
 		}
-		if err := checkTable(f, opt, verify >= 0); err != nil {
+		if err := checkTable(f, opt, listed[id].Compression, verify >= 0); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrDamaged, f, err)
 		}
 	}
@@ -56,7 +56,7 @@ func listedTables(opt badger.Options) (map[uint64]badger.TableManifest, error) {
 	return m.Tables, err
 }
 
-func checkTable(path string, opt badger.Options, verify bool) (err error) {
+func checkTable(path string, opt badger.Options, compression options.CompressionType, verify bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -68,11 +68,11 @@ func checkTable(path string, opt badger.Options, verify bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close(-1)) }()
 	o := table.Options{
-		ReadOnly: true, BlockSize: opt.BlockSize, Compression: opt.Compression, BloomFalsePositive: opt.BloomFalsePositive,
+		ReadOnly: true, BlockSize: opt.BlockSize, Compression: compression, BloomFalsePositive: opt.BloomFalsePositive,
 	}
-	if verify {
-		o.ChkMode = options.OnTableRead
+	t, err := table.OpenTable(m, o)
+	if err != nil || !verify {
+		return err
 	}
-	_, err = table.OpenTable(m, o)
-	return err
+	return t.VerifyChecksum() // left to OpenTable, it would close the file when it fails, and so would we
 }
