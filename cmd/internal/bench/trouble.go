@@ -18,7 +18,7 @@ func outageScenario(ctx context.Context, r *run) error {
 	if err := r.sink.Down(ctx); err != nil {
 		return err
 	}
-	g, err := r.serve(ctx, Settings{MemoryLimit: "96MiB"})
+	g, err := r.serve(ctx, Settings{MemoryLimit: "80MiB"})
 	if err != nil {
 		return err
 	}
