@@ -64,6 +64,7 @@ func (e *qos2Entry) settled(b *Broker, o Outcome) {
 	} else {
 		e.stored = true
 		if sess.qos2[e.id] == e && sess.persistent.Load() {
+			sess.saveNow(b)
 			b.store.putQoS2(sess.id, e.id)
 		}
 	}

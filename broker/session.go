@@ -38,6 +38,8 @@ type session struct {
 	delayed   *will
 
 	mu       sync.Mutex
+	record   storedSession // what the store is to have of it
+	stored   storedSession // what it has, or soon will; zero for nothing
 	qos2     map[uint16]*qos2Entry
 	queue    map[uint16]*queued // outbound messages that are not acknowledged, by packet identifier
 	bytes    int64
@@ -153,9 +155,7 @@ func (b *Broker) beginSession(l *link, cl *mqtt.Client, clean bool) {
 	s.delayed = nil
 	b.mu.Unlock()
 	s.persistent.Store(expiry > 0)
-	if expiry > 0 {
-		b.store.putSession(s, l.protocol, expiry)
-	}
+	s.describe(b, l.protocol, expiry)
 	if cl.Properties.Props.SessionExpiryInterval > 0 {
 		cl.Properties.Props.SessionExpiryInterval = neverExpires
 		cl.Properties.Props.SessionExpiryIntervalFlag = true
@@ -193,7 +193,12 @@ func (s *session) forget(b *Broker, old *mqtt.Client) {
 			b.store.deleteSubscription(s.id, f)
 		}
 	}
-	b.store.deleteSession(s.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored != (storedSession{}) {
+		b.store.deleteSession(s.id)
+		s.stored = storedSession{}
+	}
 }
 
 // setExpiry changes a session's expiry at a DISCONNECT that says so.
@@ -202,9 +207,39 @@ func (b *Broker) setExpiry(s *session, expiry time.Duration) {
 	s.expiry = expiry
 	b.mu.Unlock()
 	s.persistent.Store(expiry > 0)
-	if expiry > 0 {
-		b.store.putSession(s, 5, expiry)
+	s.describe(b, 5, expiry)
+}
+
+// describe sets what the store is to have of the session. It has nothing of one that holds nothing: a device that only
+// publishes reconnects without a write, and so does a stranger with a new name each time.
+func (s *session) describe(b *Broker, protocol byte, expiry time.Duration) {
+	if expiry <= 0 {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record = storedSession{User: s.user, Protocol: protocol, Expiry: int64(expiry / time.Second)}
+	if s.stored != (storedSession{}) {
+		s.save(b)
+	}
+}
+
+// save sees to it that the store has the session, whose first subscription or message comes. Called with s.mu held.
+func (s *session) save(b *Broker) {
+	if s.stored != s.record {
+		b.store.putSession(s.id, s.record, s.stored == storedSession{})
+		s.stored = s.record
+	}
+}
+
+// saveNow is the same for a QoS 2 identifier, which does not wait in the journal. Called with s.mu held.
+func (s *session) saveNow(b *Broker) {
+	if s.stored == s.record {
+		b.store.hurrySession(s.id)
+		return
+	}
+	b.store.putSessionNow(s.id, s.record)
+	s.stored = s.record
 }
 
 // endConnection is told that the client's connection ended, on its read goroutine.
@@ -409,6 +444,7 @@ func (s *session) enqueue(b *Broker, cl *mqtt.Client, pk *packets.Packet) bool {
 	s.unsent++
 	s.waits(b, e, 1)
 	if s.persistent.Load() && !b.transient.holds(pk.TopicName) {
+		s.save(b)
 		b.store.putMessage(s.id, pk, !cl.Closed())
 	}
 	return true

@@ -2,7 +2,9 @@ package broker_test
 
 import (
 	"bytes"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,6 +66,43 @@ func TestSessionThatHoldsNothing(t *testing.T) {
 		b.stop()
 		if len(store.kv) != 0 {
 			t.Errorf("%d keys are left in the store", len(store.kv))
+		}
+	})
+}
+
+// A session is written with the first thing that it holds, and one that holds nothing is never written: no wear for a device
+// that only publishes. A QoS 2 identifier takes its session along at once, not when the journal is due.
+func TestSessionIsStoredWithWhatItHolds(t *testing.T) {
+	t.Parallel()
+	versions(t, func(t *testing.T, version byte) {
+		store := newMemoryStore()
+		b := setup(t, withStore(store))
+		for i := range 20 {
+			c := b.dial(t, version)
+			c.mustConnect(connectOpts{id: "publisher", resume: true, expiry: 1000})
+			c.publish(telemetry, "1", 1, uint16(i+1))
+			c.want(4)
+			c.disconnect()
+			eventually(t, "away", func() bool { return b.Stats().Clients == 0 })
+		}
+		c := b.dial(t, version)
+		c.mustConnect(connectOpts{id: "qos2", resume: true, expiry: 1000})
+		c.publish(telemetry, "1", 2, 1)
+		c.want(5) // the client has PUBREC
+		if !store.has("s/qos2") || !store.has("q/qos2\x001") {
+			t.Error("a QoS 2 publish was acknowledged before its session was stored")
+		}
+		c = b.dial(t, version)
+		c.mustConnect(connectOpts{id: "both", resume: true, expiry: 1000})
+		c.subscribe(1, "x", 1)
+		c.publish(telemetry, "1", 2, 1)
+		c.want(5)
+		if !store.has("s/both") {
+			t.Error("the session waits in the journal, and its QoS 2 identifier does not")
+		}
+		b.stop()
+		if store.has("s/publisher") || store.puts != 5 {
+			t.Errorf("%d writes, of %v", store.puts, slices.Sorted(maps.Keys(store.kv)))
 		}
 	})
 }

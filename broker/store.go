@@ -156,6 +156,24 @@ func (j *journal) put(key string, value []byte, fresh bool) {
 	j.ops[key] = op{value, fresh}
 }
 
+// putNow writes a value ahead of what waits, and in place of what waits for its key.
+func (j *journal) putNow(key string, value []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.ops, key)
+	j.store.Put(key, value)
+}
+
+// hurry writes the value that waits for a key, if there is one.
+func (j *journal) hurry(key string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if o, ok := j.ops[key]; ok && o.value != nil {
+		delete(j.ops, key)
+		j.store.Put(key, o.value)
+	}
+}
+
 func (j *journal) delete(key string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -216,9 +234,23 @@ func idKey(prefix, client string, id uint16) string {
 	return prefix + client + "\x00" + strconv.Itoa(int(id))
 }
 
-func (p *persistence) putSession(s *session, protocol byte, expiry time.Duration) {
+func (p *persistence) putSession(client string, st storedSession, fresh bool) {
 	if p.store != nil {
-		p.sessions.put(prefixSession+s.id, encode(storedSession{User: s.user, Protocol: protocol, Expiry: int64(expiry / time.Second)}), false)
+		p.sessions.put(prefixSession+client, encode(st), fresh)
+	}
+}
+
+// putSessionNow does not wait in the journal: a QoS 2 identifier is on its way, which is nothing without its session.
+func (p *persistence) putSessionNow(client string, st storedSession) {
+	if p.store != nil {
+		p.sessions.putNow(prefixSession+client, encode(st))
+	}
+}
+
+// hurrySession ends the session's wait in the journal, for the same reason.
+func (p *persistence) hurrySession(client string) {
+	if p.store != nil {
+		p.sessions.hurry(prefixSession + client)
 	}
 }
 
@@ -332,6 +364,7 @@ func (b *Broker) loadSession(id string, value []byte) bool {
 	cl.Stop(packets.ErrServerShuttingDown)
 	s := &session{id: cl.ID, user: st.User, away: time.Now(), expiry: min(time.Duration(st.Expiry)*time.Second, b.cfg.Limits.SessionExpiry)}
 	s.persistent.Store(true)
+	s.record, s.stored = st, st
 	s.client.Store(cl)
 	s.identity.Store(b.opts.Users.IdentityOf(st.User))
 	s.rules.Store(b.rulesGen.Load() - 1) // its subscriptions are checked at each delivery until the client is back

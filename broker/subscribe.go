@@ -79,6 +79,9 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 			continue
 		}
 		if l.sess.persistent.Load() {
+			l.sess.mu.Lock()
+			l.sess.save(h.b)
+			l.sess.mu.Unlock()
 			h.b.store.putSubscription(l.sess.id, f)
 		}
 		if fn := h.b.opts.Events.Subscribed; fn != nil {
