@@ -26,7 +26,22 @@ type engine struct {
 	db *badger.DB
 
 	isOpen atomic.Bool
+
+	// At rest the database has no compactors: each of them looks twenty times a second whether there is something to
+	// do, which is most of what an idle gateway does. looks counts the transactions since.
+	atRest atomic.Bool
+	looks  int
 }
+
+const (
+	compactors = 2
+	// restTables is from how many tables of level 0 on the database is not at rest, far below those that stall writers;
+	// restAll is the same for all levels.
+	restTables = 3
+	restAll    = 64
+	// restLooks is every how many transactions level 0 is looked at.
+	restLooks = 4
+)
 
 // ErrUnavailable is the answer while the database is not open, which happens only on a full disk or after a fault.
 var ErrUnavailable = errors.New("buffer: the store is not open")
@@ -50,7 +65,7 @@ func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
 	opt.BaseLevelSize = 4 << 20
 	opt.NumLevelZeroTables = 5
 	opt.NumLevelZeroTablesStall = 12
-	opt.NumCompactors = 2
+	opt.NumCompactors = compactors
 	opt.ValueThreshold = 512 << 10
 	opt.ValueLogFileSize = 8 << 20
 	opt.Compression = options.None // blocks and chunks are compressed as such
@@ -128,6 +143,10 @@ func (e *engine) openLocked() (err error) {
 	if err := checkTables(e.opt, e.verify); err != nil {
 		return err
 	}
+	e.atRest.Store(e.mayRest())
+	if e.opt.NumCompactors = compactors; e.atRest.Load() {
+		e.opt.NumCompactors = 0
+	}
 	open := badger.Open
 	if e.managed {
 		open = badger.OpenManaged
@@ -157,6 +176,34 @@ func (e *engine) closeLocked() error {
 	return err
 }
 
+// mayRest tells by the manifest whether there is little to compact.
+func (e *engine) mayRest() bool {
+	if e.managed || e.opt.ReadOnly {
+		return false
+	}
+	listed, err := listedTables(e.opt)
+	newest := 0
+	for _, t := range listed {
+		if t.Level == 0 {
+			newest++
+		}
+	}
+	return err != nil || newest < restTables && len(listed) < restAll // without a manifest it is new
+}
+
+// restIsOver reports that tables have gathered while the database was at rest: it is to be opened anew.
+func (e *engine) restIsOver() bool {
+	if !e.atRest.Load() {
+		return false
+	}
+	if e.looks++; e.looks%restLooks != 0 {
+		return false
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.db != nil && e.db.Levels()[0].NumTables >= restTables
+}
+
 func (e *engine) ready() bool { return e.isOpen.Load() }
 
 func (e *engine) view(fn func(txn *badger.Txn) error) error {
@@ -171,6 +218,11 @@ func (e *engine) view(fn func(txn *badger.Txn) error) error {
 // update runs fn in one transaction and commits it. Only the committer calls it. The keys and values that fn sets must
 // stay unchanged until update has returned.
 func (e *engine) update(fn func(txn *badger.Txn) error) error {
+	if e.restIsOver() {
+		if err := e.restart(); err != nil {
+			return err
+		}
+	}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.db == nil {
