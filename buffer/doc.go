@@ -23,9 +23,9 @@
 // The directory holds lock (flock, with the process id for people), format (the version as text, read before anything
 // else is touched), db (Badger), and corrupt-<time> for databases that were set aside. Keys in Badger, numbers big-endian:
 //
-//	q class device seq   one record
+//	q class device seq   one record, or a chunk: records of that lane from seq on, which were stored together
 //	b seq                a block: records that were stored together while all of them are in memory
-//	B seq                which records of that block are settled, a bit each
+//	B seq                which records of the block or chunk that begins with seq are settled, a bit each
 //	d device             the name of a device number
 //	c class device seq   a composition: the sequences that go as one
 //	x id                 a dead letter
@@ -39,9 +39,22 @@
 //
 // While the uplink keeps up, a record is in memory from its commit to its delivery, and reading it back is never needed
 // but after a crash. Such records go to disk as one compressed block a transaction, and their settlement as bits, so
-// that the database sees a handful of entries a transaction instead of two a record. A record that does not fit into
-// the memory budget, or whose lane has others on disk before it, gets a key of its own. Blocks that are old and mostly
+// that the database sees a handful of entries a transaction instead of two a record. Blocks that are old and mostly
 // settled are turned into single keys; so are those that an opening store finds.
+//
+// # Chunks
+//
+// A record that does not fit into the memory budget, or whose lane has others on disk before it, lies behind the window
+// of its lane. Those of telemetry that one transaction has for a lane are compressed together, under the key of the first
+// of them. Where a transaction has one only, it gets a key of its own, and when 128 such stand one behind the other they
+// are made a chunk. A chunk is read in pieces, settled by bits, and deleted when its last record is settled. Keys of a
+// lane never overlap, so that reading them in order gives the records in order.
+//
+// # Space and memory
+//
+// Badger gives back what was deleted when it compacts, and it maps its tables. Both are helped: see giveBack and
+// keepPaging. With few tables it runs without compactors, which would wake an idle process forty times a second; update
+// opens it anew when tables gather.
 //
 // # Lanes
 //
