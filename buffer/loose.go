@@ -41,11 +41,12 @@ func (s *Store) follow(p *plan, x *planned) {
 	}
 }
 
-// gatherLoose makes chunks of the runs that are long enough. It runs on the committer.
+// gatherLoose makes chunks of the runs that are long enough. It runs on the committer, one at a time when somebody waits
+// for that: many devices at the same pace have their runs in the same moment.
 func (s *Store) gatherLoose() {
-	for {
+	for did := 0; ; did++ {
 		s.mu.Lock()
-		if len(s.loose) == 0 {
+		if len(s.loose) == 0 || did > 0 && s.pendHead < len(s.pending) {
 			s.mu.Unlock()
 			return
 		}
