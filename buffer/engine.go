@@ -156,6 +156,7 @@ func (e *engine) openLocked() (err error) {
 		return fmt.Errorf("open database: %w", err)
 	}
 	e.db = db
+	e.verify = 0 // what this process wrote since need not be read whole when it opens the database again
 	e.isOpen.Store(true)
 	return nil
 }
