@@ -12,15 +12,15 @@ import (
 func TestTableSpan(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]span{
-		"7f5e8c000000-7f5e8c401000 rw-s 00000000 fe:00 123  /data/store/db/000001.sst":           {0x7f5e8c000000, 0x7f5e8c401000},
-		"7f5e8c000000-7f5e8c401000 rw-s 00000000 fe:00 123  /data/store/db/000001.sst (deleted)": {},
-		"7f5e8c000000-7f5e8c401000 rw-s 00000000 fe:00 123  /data/other/db/000001.sst":           {},
-		"7f5e8c000000-7f5e8c401000 rw-s 00000000 fe:00 123  /data/store/db/00001.mem":            {},
-		"7f5e8c000000-7f5e8c401000 rw-p 00000000 00:00 0":                                        {},
-		"x-y /data/store/db/a.sst":              {},
-		"-/data/store/db/a.sst":                 {},
-		"2-1 rw-s 0 0:0 1 /data/store/db/a.sst": {},
-		"":                                      {},
+		"7e8c0000-7e8c1000 rw-s 00000000 fe:00 123  /data/store/db/000001.sst":           {0x7e8c0000, 0x7e8c1000},
+		"7e8c0000-7e8c1000 rw-s 00000000 fe:00 123  /data/store/db/000001.sst (deleted)": {},
+		"7e8c0000-7e8c1000 rw-s 00000000 fe:00 123  /data/other/db/000001.sst":           {},
+		"7e8c0000-7e8c1000 rw-s 00000000 fe:00 123  /data/store/db/00001.mem":            {},
+		"7e8c0000-7e8c1000 rw-p 00000000 00:00 0":                                        {},
+		"x-y /data/store/db/a.sst":                                                       {},
+		"-/data/store/db/a.sst":                                                          {},
+		"2-1 rw-s 0 0:0 1 /data/store/db/a.sst":                                          {},
+		"":                                                                               {},
 	} {
 		got, ok := tableSpan([]byte(line), "/data/store/db")
 		if ok != (want != span{}) || got != want {
