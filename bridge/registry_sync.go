@@ -50,22 +50,24 @@ func (r *Registry) SyncStats() SyncStats {
 
 // Run synchronises the registry with the application at the start, whenever
 // the link comes back, and from time to time, until ctx ends. Without an
-// uplink it only keeps the times of the last publications.
+// uplink or an interval it only keeps the times of the last publications.
 func (r *Registry) Run(ctx context.Context) error {
 	save := time.NewTicker(seenEvery)
 	defer save.Stop()
 	defer r.saveSeen()
 	due := time.NewTimer(0)
 	defer due.Stop()
-	if r.service == nil || r.cfg.SyncInterval <= 0 {
+	never := r.service == nil || r.cfg.SyncInterval <= 0
+	if never {
 		due.Stop()
 	}
 	returned := 0
 	for failures := 0; ; {
 		up, changed, returns := r.link.look()
 		if up && returns != returned {
-			returned = returns
-			due.Reset(0)
+			if returned = returns; !never {
+				due.Reset(0)
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -286,6 +286,26 @@ func TestSynchronisesAtTheStartOnReturnAndFromTimeToTime(t *testing.T) {
 	})
 }
 
+// TestNeverSynchronises: without an interval the link's return asks for nothing.
+func TestNeverSynchronises(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setupRegistry(t, func(c *bridge.RegistryConfig) { c.SyncInterval = 0 })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = b.registry.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		b.registry.LinkChanged(bridge.Status{State: bridge.Offline})
+		create(t, b.application, "one")
+		time.Sleep(time.Minute)
+		b.registry.LinkChanged(bridge.Status{State: bridge.Online})
+		time.Sleep(time.Hour)
+		if _, known := b.registry.Device("one"); known || !b.registry.SyncStats().Done.IsZero() {
+			t.Errorf("the devices were read: %+v", b.registry.SyncStats())
+		}
+	})
+}
+
 func TestConnectionState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -74,14 +74,15 @@ func salvage(kv *engine, out *Salvage, record func(r Record) error, letter func(
 		if err != nil {
 			return false, err
 		}
-		_, err = decodeChunk(v, seq, func(i int, seq uint64, body []byte) error {
-			if settledAt(bits, i) {
+		read := 0
+		head, err := decodeChunk(v, seq, func(i int, seq uint64, body []byte) error {
+			if read++; settledAt(bits, i) {
 				return nil
 			}
 			return give(c, dev, seq, body)
 		})
 		if errors.Is(err, errCodec) {
-			out.Unreadable++
+			out.Unreadable += max(1, head.n-read)
 			err = nil
 		}
 		return true, err
