@@ -45,13 +45,13 @@ func (s *Store) commit(p *plan) {
 	if p.txn != 0 {
 		s.planDropDead(p)
 		s.foot(p)
-		s.pager.touch(int64(cap(p.buf)))
 		if s.sinceCheck += int64(cap(p.buf)); s.sinceCheck > checkBytes {
 			s.sinceCheck = 0
 			s.checkSpace()
 		}
 		err = s.kv.update(func(txn *badger.Txn) error { return s.write(p, txn) })
 		wrote = err == nil
+		s.pager.touch(int64(len(p.buf)))
 		if err != nil {
 			wrote = s.visible(p)
 			s.log.Error("transaction failed", zap.Error(err), zap.Bool("visible", wrote), zap.Int("records", len(p.recs)))

@@ -58,8 +58,8 @@ func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
 	opt.NumMemtables = 2
 	opt.BlockSize = 16 << 10
 	// A compaction builds up to sixteen tables at the same time when the disk is slow, each in pieces of memory of which
-	// every one is twice as large as the one before. The first is the power of two above twice this size, and with this
-	// size it holds a table before and after its compression.
+	// every one is twice as large as the one before. The first is the power of two above twice this size, which holds a
+	// table whole.
 	opt.BaseTableSize = 640 << 10
 	opt.TableSizeMultiplier = 1
 	opt.BaseLevelSize = 4 << 20

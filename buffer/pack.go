@@ -2,10 +2,9 @@ package buffer
 
 import "github.com/klauspost/compress/s2"
 
-// A long dead letter is compressed before the database gets it. The database compresses too, but it cuts its tables by
-// their compressed size and holds what they were made of in memory, compressed and not, several tables at a time: dead
-// letters of zeros, which anybody with a login can send, took it to half a gigabyte. What cannot be compressed again
-// costs it what it is long.
+// A long dead letter is compressed before the database gets it, which does not compress. It must not be left to the
+// database: that cuts compressed tables by their compressed size and holds what they are made of in memory, several at a
+// time, so that dead letters of zeros, which anybody with a login can send, took it to half a gigabyte.
 
 const (
 	// packedVersion leads the value of a packed dead letter where codecVersion leads that of a plain one. A
