@@ -100,33 +100,46 @@ type chunkHead struct {
 
 // decodeChunk calls fn for the records of a chunk; first is the sequence in its key. With an error the head holds what
 // could be read of it.
-func decodeChunk(v []byte, first uint64, fn func(i int, seq uint64, body []byte) error) (h chunkHead, err error) {
-	d := decoder{b: v}
-	version, n, size := d.byte(), d.uvarint(), d.uvarint()
-	if d.bad || version != chunkVersion || n == 0 || n > chunkRecords || size > maxBlock {
-		return h, errCodec
-	}
-	h = chunkHead{int(n), int64(size)}
-	entries, err := unpackEntries(d.b)
+func decodeChunk(v []byte, first uint64, fn func(i int, seq uint64, body []byte) error) (chunkHead, error) {
+	h, packed, err := openChunk(v)
 	if err != nil {
 		return h, err
 	}
-	d = decoder{b: entries}
+	return h, h.decode(packed, first, fn)
+}
+
+// openChunk reads the head of a chunk and gives the packed entries behind it.
+func openChunk(v []byte) (h chunkHead, packed []byte, err error) {
+	d := decoder{b: v}
+	version, n, size := d.byte(), d.uvarint(), d.uvarint()
+	if d.bad || version != chunkVersion || n == 0 || n > chunkRecords || size > maxBlock {
+		return h, nil, errCodec
+	}
+	return chunkHead{int(n), int64(size)}, d.b, nil
+}
+
+// decode calls fn for the records of the chunk with this head.
+func (h chunkHead) decode(packed []byte, first uint64, fn func(i int, seq uint64, body []byte) error) error {
+	entries, err := unpackEntries(packed)
+	if err != nil {
+		return err
+	}
+	d := decoder{b: entries}
 	last := uint64(0)
 	for i := range h.n {
 		off, body := d.uvarint(), d.bytes()
 		if d.bad || (i == 0) != (off == 0) || i > 0 && off <= last || first+off < first {
-			return h, errCodec
+			return errCodec
 		}
 		last = off
 		if err := fn(i, first+off, body); err != nil {
-			return h, err
+			return err
 		}
 	}
 	if len(d.b) > 0 {
-		return h, errCodec
+		return errCodec
 	}
-	return h, nil
+	return nil
 }
 
 func isChunk(v []byte) bool { return len(v) > 0 && v[0] == chunkVersion }
@@ -215,15 +228,15 @@ func scanValue(txn *badger.Txn, x *stretch, key uint64, v []byte, fn func(f *fou
 	if !isChunk(v) {
 		return give(&found{seq: key, body: v})
 	}
-	saved, err := getBits(txn, key)
-	if err != nil {
-		return err
+	c := foundChunk{first: key}
+	var err error
+	if c.bits, _, err = getIn(txn, numberKey(keyBits, key)); err != nil {
+		return fmt.Errorf("read bits of %d: %w", key, err)
 	}
-	c := foundChunk{first: key, bits: saved}
-	// The head is needed with the first record.
-	if c.head, err = chunkHeadOf(v); err == nil {
-		_, err = decodeChunk(v, key, func(i int, seq uint64, body []byte) error {
-			if settledAt(saved, i) {
+	var packed []byte
+	if c.head, packed, err = openChunk(v); err == nil {
+		err = c.head.decode(packed, key, func(i int, seq uint64, body []byte) error {
+			if settledAt(c.bits, i) {
 				return nil
 			}
 			return give(&found{seq: seq, body: body, chunk: &c, idx: i})
@@ -233,31 +246,6 @@ func scanValue(txn *badger.Txn, x *stretch, key uint64, v []byte, fn func(f *fou
 		return give(&found{seq: max(key, x.from), bad: true, chunk: &c})
 	}
 	return err
-}
-
-func chunkHeadOf(v []byte) (chunkHead, error) {
-	d := decoder{b: v}
-	d.byte()
-	n, size := d.uvarint(), d.uvarint()
-	if d.bad || n == 0 || n > chunkRecords || size > maxBlock {
-		return chunkHead{}, errCodec
-	}
-	return chunkHead{int(n), int64(size)}, nil
-}
-
-func getBits(txn *badger.Txn, first uint64) ([]byte, error) {
-	e, err := txn.Get(numberKey(keyBits, first))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read bits of %d: %w", first, err)
-	}
-	v, err := e.ValueCopy(nil)
-	if err != nil {
-		return nil, fmt.Errorf("read bits of %d: %w", first, err)
-	}
-	return v, nil
 }
 
 // keyBefore finds the key from which on a stretch is read: it may begin within a chunk.

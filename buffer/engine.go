@@ -242,18 +242,22 @@ func (e *engine) update(fn func(txn *badger.Txn) error) error {
 
 func (e *engine) get(key []byte) (value []byte, ok bool, err error) {
 	err = e.view(func(txn *badger.Txn) error {
-		it, err := txn.Get(key)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		value, err = it.ValueCopy(nil)
-		ok = err == nil
+		value, ok, err = getIn(txn, key)
 		return err
 	})
 	return value, ok, err
+}
+
+func getIn(txn *badger.Txn, key []byte) (value []byte, ok bool, err error) {
+	it, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	value, err = it.ValueCopy(nil)
+	return value, err == nil, err
 }
 
 // scan calls fn for every key with the prefix, from start on. The slices are valid during the call.
