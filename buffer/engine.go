@@ -75,6 +75,9 @@ func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
 		opt.BlockCacheSize = 1 << 20
 		opt.BaseTableSize = 320 << 10
 	}
+	// The store's own lock guards the directory. Badger's would outlive the database for as long as a process that is just
+	// being started has a copy of its descriptor, and the database is closed and opened again while the store is in use.
+	opt.BypassLockGuard = true
 	opt.Logger = badgerLog{log.Named("badger").Sugar()}
 	return opt
 }

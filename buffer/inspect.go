@@ -163,7 +163,10 @@ func lockReading(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("lock store: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // as in unlock
+		_ = f.Close()
+	}, nil
 }
 
 // InUse reports whether a process has the store in a directory open.

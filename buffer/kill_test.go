@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -131,14 +130,5 @@ func TestKill(t *testing.T) {
 			}
 		}
 		b.close()
-	}
-}
-
-func TestLocked(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	_, err := buffer.Open(b.cfg, b.opt)
-	if !errors.Is(err, buffer.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) || !strings.Contains(err.Error(), b.dir) {
-		t.Fatal(err)
 	}
 }
