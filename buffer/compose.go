@@ -172,6 +172,7 @@ func (s *Store) settleLeaseOp(o *op, err error) {
 	switch o.kind {
 	case opCompose:
 		d.busy = false
+		s.storing--
 		if err == nil {
 			s.toFront(l)
 		} else {

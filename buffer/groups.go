@@ -38,13 +38,12 @@ func (s *Store) restoreGroups() error {
 		if err != nil {
 			return fmt.Errorf("read group: %w", err)
 		}
-		lease := &Lease{Device: d.name, Class: g.class, Composed: true, dev: d, lane: l, heap: -1}
+		lease := &Lease{Device: d.name, Class: g.class, Composed: true, restored: true, dev: d, lane: l, heap: -1}
 		for _, it := range items {
 			l.mark(it.Seq)
 			lease.items = append(lease.items, it)
 		}
 		if len(items) == len(g.seqs) {
-			s.composing++
 			s.toFront(lease)
 			continue
 		}

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"context"
+	"math/bits"
 	"time"
 )
 
@@ -54,6 +55,7 @@ type Lease struct {
 	oneItem   [1]*item
 	oneRecord [1]Record
 	state     uint8
+	restored  bool // composed before the store was opened
 	waiting   bool // notBefore is set
 	notBefore time.Time
 	heap      int
@@ -148,7 +150,7 @@ func (s *Store) take(o *LeaseOptions) (*Lease, *lane, *Lease) {
 		}
 		join := o.CoalesceWindow > 0 && l.class == ClassTelemetry
 		if join && s.composing >= maxComposing {
-			return nil, nil, nil
+			return s.takePrepared(o.Classes), nil, nil
 		}
 		it := l.win[l.head]
 		if s.tooOld(&it.Record) {
@@ -162,6 +164,7 @@ func (s *Store) take(o *LeaseOptions) (*Lease, *lane, *Lease) {
 		if join {
 			s.gather(lease, o)
 			s.composing++
+			s.storing++
 			d.busy = true
 			return nil, nil, lease
 		}
@@ -203,8 +206,29 @@ func (s *Store) takeFront(d *device, classes ClassSet) *Lease {
 	return nil
 }
 
-// prepared reports a composed lease that was never handed out.
-func (l *Lease) prepared() bool { return l.Composed && l.Attempt == 0 }
+// takePrepared finds a lease that was handed back or prepared, whatever device's turn it is: until one of them is taken
+// no others are composed.
+func (s *Store) takePrepared(classes ClassSet) *Lease {
+	if s.composing == s.storing {
+		return nil
+	}
+	for m := s.nonEmpty & matching[classes&AllClasses]; m != 0; m &= m - 1 {
+		for d := s.rings[bits.TrailingZeros64(m)].head; d != nil; {
+			next := d.next
+			if l := s.takeFront(d, classes); l != nil {
+				if !s.expired(l) {
+					return l
+				}
+				s.dropLease(l, dropExpired)
+			}
+			d = next
+		}
+	}
+	return nil
+}
+
+// prepared reports a composed lease that was never handed out. Those of the time before a start do not count.
+func (l *Lease) prepared() bool { return l.Composed && l.Attempt == 0 && !l.restored }
 
 // deviceWaits reports that a record of the device class waits, which the others must not overtake.
 func (d *device) deviceWaits(s *Store) bool {

@@ -100,7 +100,8 @@ type Store struct {
 	paused    ClassSet
 	liveFrom  uint64
 	liveTurn  int
-	composing int
+	composing int // groups that are being stored or wait to be handed out
+	storing   int // those that are being stored
 	leasedOf  [numClasses]int64
 
 	delayed    delays
