@@ -52,6 +52,11 @@ func TestSetAsideAndRecover(t *testing.T) {
 		"table":    func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], -40) },
 		"block":    func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 0) },
 		"byte":     func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 200) },
+		"no manifest": func(t *testing.T, db string) {
+			if err := os.Remove(filepath.Join(db, "MANIFEST")); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"missing": func(t *testing.T, db string) {
 			if err := os.Remove(glob(t, db, "*.sst")[0]); err != nil {
 				t.Fatal(err)
@@ -91,10 +96,10 @@ func TestSetAsideAndRecover(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name != "manifest" && len(got.Damaged) == 0 && name != "missing" {
+			if name != "manifest" && name != "no manifest" && len(got.Damaged) == 0 && name != "missing" {
 				t.Errorf("no file is named as damaged: %+v", got)
 			}
-			if name == "manifest" && (found["a"] != 50 || found["b"] != 50 || found["c"] != 10 || got.DeadLetters != 1) {
+			if strings.HasSuffix(name, "manifest") && (found["a"] != 50 || found["b"] != 50 || found["c"] != 10 || got.DeadLetters != 1) {
 				t.Fatalf("%+v %+v", got, found)
 			}
 			if name != "manifest" && found["c"]+got.Unreadable < 10 {

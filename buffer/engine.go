@@ -143,6 +143,11 @@ func (e *engine) openLocked() (err error) {
 			err = fmt.Errorf("open database: panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if !e.opt.ReadOnly {
+		if err := checkFiles(e.opt.Dir); err != nil {
+			return err
+		}
+	}
 	if err := checkTables(e.opt, e.verify); err != nil {
 		return err
 	}

@@ -40,3 +40,26 @@ func TestHalfWrittenTable(t *testing.T) {
 		t.Errorf("the half table is still there: %v", err)
 	}
 }
+
+// A kill while a log is being made leaves an empty file, which holds nothing and must not cost the store.
+func TestEmptyLogs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 50 {
+		b.add(telemetry("a", i))
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	copyDir(t, b.dir, left)
+	for _, name := range []string{"00999.mem", "000999.vlog", "000999.sst"} {
+		if err := os.WriteFile(filepath.Join(left, "db", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen, err := buffer.Inspect(left, nil); err != nil || seen.Records[buffer.ClassTelemetry] != 50 {
+		t.Errorf("inspected: %+v, %v", seen, err)
+	}
+	c := setup(t, func(b *bundle) { b.dir = left })
+	if st := c.Stats(); st.SetAside != "" || st.Classes[buffer.ClassTelemetry].Count != 50 {
+		t.Errorf("%d records, set aside: %q", st.Classes[buffer.ClassTelemetry].Count, st.SetAside)
+	}
+}

@@ -82,6 +82,9 @@ func mirror(db, scratch string) error {
 	}
 	for _, e := range entries {
 		from, to := filepath.Join(db, e.Name()), filepath.Join(scratch, e.Name())
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			continue // what a kill left of a file that was just being made
+		}
 		switch filepath.Ext(e.Name()) {
 		case ".mem":
 			var b []byte

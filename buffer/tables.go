@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -42,6 +43,37 @@ func checkTables(opt badger.Options, verify int64) error {
 		if err := checkTable(f, opt, listed[id].Compression, verify >= 0); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrDamaged, f, err)
 		}
+	}
+	return nil
+}
+
+// checkFiles refuses a database without its manifest, which Badger would take for a new one and delete its tables, and
+// removes what a kill left of a log that was just being made: Badger does not open an empty one.
+func checkFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read store directory: %w", err)
+	}
+	manifest, tables := false, false
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch filepath.Ext(e.Name()) {
+		case ".sst":
+			tables = true
+		case ".mem", ".vlog":
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+				if err := os.Remove(path); err != nil {
+					return fmt.Errorf("remove an empty log: %w", err)
+				}
+			}
+		}
+		manifest = manifest || e.Name() == badger.ManifestFilename
+	}
+	if tables && !manifest {
+		return fmt.Errorf("%w: there are tables in %s and no %s", ErrDamaged, dir, badger.ManifestFilename)
 	}
 	return nil
 }
