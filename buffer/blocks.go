@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
-
-	badger "github.com/dgraph-io/badger/v4"
 )
 
 // Blocks on disk are read only here: after a process ended without Close, their records that were not settled are
@@ -57,13 +55,10 @@ func (s *Store) unpack(list []foundBlock) error {
 		var moved []kv
 		size := 0
 		flush := func() error {
-			err := s.kv.update(func(txn *badger.Txn) error {
+			_, err := s.kv.update(func(w *writes) {
 				for _, m := range moved {
-					if err := txn.Set(m.k, m.v); err != nil {
-						return err
-					}
+					w.set(m.k, m.v)
 				}
-				return nil
 			})
 			moved, size = moved[:0], 0
 			return err
@@ -85,11 +80,9 @@ func (s *Store) unpack(list []foundBlock) error {
 		if err := flush(); err != nil {
 			return fmt.Errorf("unpack block %d: %w", b.first, err)
 		}
-		err = s.kv.update(func(txn *badger.Txn) error {
-			if err := txn.Delete(numberKey(keyBits, b.first)); err != nil {
-				return err
-			}
-			return txn.Delete(numberKey(keyBlock, b.first))
+		_, err = s.kv.update(func(w *writes) {
+			w.delete(numberKey(keyBits, b.first))
+			w.delete(numberKey(keyBlock, b.first))
 		})
 		if err != nil {
 			return fmt.Errorf("unpack block %d: %w", b.first, err)
@@ -100,28 +93,34 @@ func (s *Store) unpack(list []foundBlock) error {
 
 const (
 	sparseAfter = 10 * time.Second
+	sparseEvery = 100 * time.Millisecond
 	maxMoved    = 200
 )
 
-// sparse finds a block that is old and mostly settled: what is left of it is better kept under keys of its own.
+// sparse finds blocks that are old and mostly settled, or of one record: what is left of them is better kept under keys
+// of its own, from where it can be read again.
 func (s *Store) sparse(p *plan) {
-	if len(p.recs) > txnRecords/2 {
+	now := time.Now()
+	if len(p.recs) > txnRecords/2 || now.Sub(s.sparseAt) < sparseEvery {
 		return
 	}
-	now := time.Now()
+	s.sparseAt = now
+	moved := int64(0)
 	kept := s.blocks[:0]
 	for _, b := range s.blocks {
 		if b.live == 0 || b.dead {
 			continue
 		}
 		kept = append(kept, b)
-		if len(p.moved) < maxMoved && now.Sub(b.born) > sparseAfter && b.live*2 <= len(b.items) {
+		few := b.live*2 <= len(b.items) || len(b.items) == 1
+		if few && len(p.moved) < maxMoved && moved < txnBytes && now.Sub(b.born) > sparseAfter {
 			b.moving = true
 			p.spread = append(p.spread, b)
 			p.spreadGone = append(p.spreadGone, b.gone)
 			for i := range b.items {
 				if it := &b.items[i]; it.state != itemSettled {
-					p.moved = append(p.moved, moved{it, it.Record})
+					p.moved = append(p.moved, movedRecord{it, it.Record})
+					moved += it.size()
 				}
 			}
 		}
@@ -130,28 +129,21 @@ func (s *Store) sparse(p *plan) {
 	s.blocks = kept
 }
 
-// moved is a record on its way out of a block.
-type moved struct {
+// movedRecord is a record on its way out of a block.
+type movedRecord struct {
 	it  *item
 	rec Record
 }
 
-func (s *Store) writeMoved(p *plan, txn *badger.Txn) error {
+func (s *Store) writeMoved(p *plan, w *writes) {
 	for i := range p.moved {
 		m := &p.moved[i]
-		if err := txn.Set(queueKey(m.rec.Class, m.it.dev.no, m.rec.Seq), appendRecord(nil, &m.rec)); err != nil {
-			return err
-		}
+		w.set(queueKey(m.rec.Class, m.it.dev.no, m.rec.Seq), appendRecord(nil, &m.rec))
 	}
 	for _, b := range p.spread {
-		if err := txn.Delete(numberKey(keyBlock, b.first)); err != nil {
-			return err
-		}
-		if err := txn.Delete(numberKey(keyBits, b.first)); err != nil {
-			return err
-		}
+		w.forget(numberKey(keyBlock, b.first))
+		w.forget(numberKey(keyBits, b.first))
 	}
-	return nil
 }
 
 // spreadDone turns the records of written-off blocks into single ones. What was settled meanwhile is deleted there.

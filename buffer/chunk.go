@@ -55,15 +55,13 @@ func (p *plan) pack(i int) {
 }
 
 // writeChunks puts the chunks of a plan into its transaction. One record alone is no chunk.
-func (p *plan) writeChunks(txn *badger.Txn) error {
+func (p *plan) writeChunks(w *writes) {
 	for i := range p.chunks {
 		c := &p.chunks[i]
 		x := &p.recs[c.head]
 		key := p.take(func(b []byte) []byte { return appendQueueKey(b, keyQueue, x.rec.Class, x.dev.no, x.rec.Seq) })
 		if c.n == 1 {
-			if err := txn.Set(key, p.take(func(b []byte) []byte { return appendRecord(b, x.rec) })); err != nil {
-				return err
-			}
+			w.set(key, p.take(func(b []byte) []byte { return appendRecord(b, x.rec) }))
 			continue
 		}
 		first := x.rec.Seq
@@ -73,11 +71,8 @@ func (p *plan) writeChunks(txn *badger.Txn) error {
 			p.entry = appendRecord(p.entry[:0], r)
 			p.body = appendString(binary.AppendUvarint(p.body, r.Seq-first), p.entry)
 		}
-		if err := txn.Set(key, p.take(func(b []byte) []byte { return appendChunk(b, c.n, c.bytes, p.body) })); err != nil {
-			return err
-		}
+		w.set(key, p.take(func(b []byte) []byte { return appendChunk(b, c.n, c.bytes, p.body) }))
 	}
-	return nil
 }
 
 // appendChunk appends a chunk:

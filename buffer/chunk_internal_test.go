@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 )
 
@@ -39,19 +38,12 @@ func TestUnreadableChunk(t *testing.T) {
 				}
 			}
 			// The second chunk.
-			err = s.kv.update(func(txn *badger.Txn) error {
-				key := queueKey(ClassTelemetry, 0, 21)
-				e, err := txn.Get(key)
-				if err != nil {
-					return err
-				}
-				v, err := e.ValueCopy(nil)
-				if err != nil {
-					return err
-				}
-				return txn.Set(key, damage(v))
-			})
+			key := queueKey(ClassTelemetry, 0, 21)
+			v, _, err := s.kv.get(key)
 			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.kv.update(func(w *writes) { w.set(key, damage(v)) }); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -94,7 +86,7 @@ func TestCompressedTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.kv.close(); err != nil {
+	if err := s.kv.close(false); err != nil {
 		t.Fatal(err)
 	}
 	s.kv.opt.Compression = options.Snappy

@@ -1,7 +1,6 @@
 package buffer
 
 import (
-	badger "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 )
 
@@ -49,12 +48,10 @@ func (s *Store) commit(p *plan) {
 			s.sinceCheck = 0
 			s.checkSpace()
 		}
-		err = s.kv.update(func(txn *badger.Txn) error { return s.write(p, txn) })
-		wrote = err == nil
+		wrote, err = s.kv.update(func(w *writes) { s.write(p, w) })
 		s.pager.touch(int64(len(p.buf)))
 		if err != nil {
-			wrote = s.visible(p)
-			s.log.Error("transaction failed", zap.Error(err), zap.Bool("visible", wrote), zap.Int("records", len(p.recs)))
+			s.log.Error("transaction failed", zap.Error(err), zap.Bool("stored", wrote), zap.Int("records", len(p.recs)))
 		}
 	}
 	s.mu.Lock()
@@ -206,14 +203,4 @@ func (s *Store) settleOps(p *plan, err error) {
 		}
 	}
 	s.dlBytes, s.dlCount = s.disk.dlBytes, s.disk.dlCount
-}
-
-// visible asks the database whether a transaction that was reported failed is there all the same.
-func (s *Store) visible(p *plan) bool {
-	v, ok, err := s.kv.get(keyTotals)
-	if err != nil || !ok {
-		return false
-	}
-	var t totals
-	return t.decode(v) == nil && t.txn == p.txn
 }

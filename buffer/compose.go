@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
-
-	badger "github.com/dgraph-io/badger/v4"
 )
 
 // maxComposing bounds the groups that are being stored or wait to be handed out.
@@ -128,41 +126,36 @@ func (s *Store) ungroup(l *Lease) {
 }
 
 // writeOp adds to the transaction what an entry of the queue wants beside records.
-func (s *Store) writeOp(o *op, txn *badger.Txn) error {
+func (s *Store) writeOp(o *op, w *writes) {
 	if o.err != nil {
-		return nil //nolint:nilerr // it was refused already; there is nothing to write, and the others go on
+		return // it was refused already; there is nothing to write, and the others go on
 	}
 	switch o.kind {
 	case opCompose:
 		l := o.lease
-		return txn.Set(groupKey(l.Class, l.dev.no, l.items[0].Seq), encodeGroup(l.items))
+		w.keep(groupKey(l.Class, l.dev.no, l.items[0].Seq), encodeGroup(l.items), true)
+		return
 	case opSplit:
 		l := o.lease
 		for _, it := range l.items {
-			if err := txn.Set(groupKey(l.Class, l.dev.no, it.Seq), encodeGroup([]*item{it})); err != nil {
-				return err
-			}
+			w.keep(groupKey(l.Class, l.dev.no, it.Seq), encodeGroup([]*item{it}), false)
 		}
-		return nil
+		return
 	case opDead, opBatch:
 	}
-	if err := s.writeDead(o, txn); err != nil || o.batch == nil {
-		return err
+	s.writeDead(o, w)
+	if o.batch == nil {
+		return
 	}
 	for i := range o.batch.Puts {
 		kv := &o.batch.Puts[i]
 		key := spaceKey(kv.Space, kv.Key)
-		var err error
 		if kv.Value == nil {
-			err = txn.Delete(key)
+			w.delete(key)
 		} else {
-			err = txn.Set(key, kv.Value)
-		}
-		if err != nil {
-			return err
+			w.set(key, kv.Value)
 		}
 	}
-	return nil
 }
 
 // settleLeaseOp goes on with a lease after its transaction.

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
-
-	badger "github.com/dgraph-io/badger/v4"
 )
 
 // DeadLetter moves the records of a lease to the dead letters. They leave the queue after the dead letters are on disk.
@@ -65,14 +63,11 @@ func (s *Store) planDead(o *op) {
 	}
 }
 
-func (s *Store) writeDead(o *op, txn *badger.Txn) error {
+func (s *Store) writeDead(o *op, w *writes) {
 	letters := o.letters()
 	for i := range letters {
-		if err := txn.Set(numberKey(keyDead, letters[i].ID), appendDeadLetter(nil, &letters[i])); err != nil {
-			return err
-		}
+		w.set(numberKey(keyDead, letters[i].ID), appendDeadLetter(nil, &letters[i]))
 	}
-	return nil
 }
 
 func (s *Store) footDead(o *op, t *totals) {

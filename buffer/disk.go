@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"io/fs"
 	"math/bits"
 	"path/filepath"
@@ -152,13 +153,11 @@ func (s *Store) syncNow() {
 	if !need {
 		return
 	}
-	s.kv.mu.RLock()
-	defer s.kv.mu.RUnlock()
-	if s.kv.db == nil {
-		return
-	}
-	if err := s.kv.db.Sync(); err != nil {
+	if err := s.kv.syncNow(); err != nil {
 		s.log.Error("sync", zap.Error(err))
+		s.mu.Lock()
+		s.unsynced = true
+		s.mu.Unlock()
 	}
 }
 
@@ -192,7 +191,7 @@ func (s *Store) reopen() {
 	s.mu.Lock()
 	critical, failed, waiting := s.critical, s.failed, s.waiting
 	s.mu.Unlock()
-	if critical || s.kv.ready() || failed == nil && !waiting {
+	if critical || failed == nil && (!waiting || s.kv.ready()) {
 		return
 	}
 	if waiting {
@@ -220,8 +219,13 @@ func (s *Store) reopen() {
 }
 
 // afterFailure closes and opens the database after a transaction failed: Badger then writes its memtable out as a
-// table, so that what later transactions build on does not depend on the log that could not be synced.
+// table and gets what the journal has, and the journal gets new files, so that later transactions do not depend on what
+// could not be written.
 func (s *Store) afterFailure(cause error) {
+	if errors.Is(cause, errGrow) {
+		s.checkSpace() // nothing was harmed, and closing the database would want space, too
+		return
+	}
 	err := s.kv.restart()
 	if err == nil {
 		return

@@ -1,5 +1,5 @@
 // Package buffer is the gateway's durable store: a queue of records for the uplink, the dead letters, and small key
-// spaces for everyone who has to remember something, on one Badger database with one committer.
+// spaces for everyone who has to remember something, on a journal and one Badger database with one committer.
 //
 // # Promises
 //
@@ -21,7 +21,8 @@
 // # On disk
 //
 // The directory holds lock (flock, with the process id for people), format (the version as text, read before anything
-// else is touched), db (Badger), and corrupt-<time> for databases that were set aside. Keys in Badger, numbers big-endian:
+// else is touched), db (Badger, with the journal's two files), and corrupt-<time> for databases that were set aside. Keys,
+// numbers big-endian:
 //
 //	q class device seq   one record, or a chunk: records of that lane from seq on, which were stored together
 //	b seq                a block: records that were stored together while all of them are in memory
@@ -35,12 +36,21 @@
 // Every value begins with a version byte. The totals (counts and bytes of each class, next sequence) are written with
 // every transaction, so statistics and opening scan nothing.
 //
+// # Journal
+//
+// A transaction is durable when it is in the journal: one write, past the page cache where that can be, to a place that
+// the file has already, which is all that a lone publish waits for. Badger is not synced then. The journal has two
+// segments of up to 2 MiB that are used in turns; before one of them is used again, Badger gets what only that one has and
+// is synced. So what is read back only after a crash (blocks, their bits, compositions, totals) never gets into Badger
+// when it is settled within the length of a segment, and a gateway whose uplink keeps up writes little but the journal.
+// What the store reads while it is open goes into both at once. An opening store does again what the journal has.
+//
 // # Blocks
 //
 // While the uplink keeps up, a record is in memory from its commit to its delivery, and reading it back is never needed
 // but after a crash. Such records go to disk as one compressed block a transaction, and their settlement as bits, so
-// that the database sees a handful of entries a transaction instead of two a record. Blocks that are old and mostly
-// settled are turned into single keys; so are those that an opening store finds.
+// that there are a handful of entries a transaction instead of two a record. Blocks of one record, and those that are
+// mostly settled, are turned into single keys after a while; so are those that an opening store finds.
 //
 // # Chunks
 //
@@ -64,23 +74,24 @@
 //
 // # Crashes
 //
-// A transaction is in Badger's log as a whole or cut off at Open (Stats.Torn). Deletions of settled records ride in the
+// A transaction is in the journal as a whole or cut off at Open (Stats.Torn). Deletions of settled records ride in the
 // next transaction or follow within 250 ms; when they are lost, the records come again under the same request ids. A
 // record superseded, evicted or dead-lettered just before a crash may come again too. The deletion of a composition
 // never comes before that of its records, so one that misses a record was settled as a whole.
 //
-// After a transaction failed, the database is closed and opened again before the next one: Badger then writes its
-// memtable out as a table, and nothing builds on a log that could not be synced. If it does not open, appends are
-// refused with [ErrFailed] and it is tried again every second. A failed transaction that is visible all the same is
-// delivered, though it was never acknowledged.
+// After a transaction failed, the database is closed and opened again before the next one, gets all that the journal has,
+// and the journal gets new files: nothing builds on what could not be written. If that fails too, appends are refused with
+// [ErrFailed] and it is tried again every second. A failed transaction that is in the journal all the same is delivered,
+// though it was never acknowledged.
 //
 // # Limits
 //
 // A record of 500 KiB, a batch of 540 KiB or 4,000 entries. Free space is watched every second and every 8 MiB, because
 // Badger's files are mapped and a full file system is a SIGBUS, no error: below min_free_bytes plus 48 MiB appends are
 // refused, below 24 MiB nothing is written, not even deletions, and Open waits. Another process that fills the disk
-// faster than that is beyond our power. Without Config.Sync always, a power failure may leave a database that does not
-// open; it is then set aside and [Recover] reads what is left.
+// faster than that is beyond our power. Bytes that changed amid the journal, in which every entry was synced before the
+// next one, are damage: the store is set aside and [Recover] reads what is left. Without Config.Sync always such a place
+// is taken for the end, for a power failure may leave one.
 //
 // With keep_last at most 131,072 properties are remembered; those beyond it are all delivered.
 package buffer

@@ -14,18 +14,33 @@ import (
 	"go.uber.org/zap"
 )
 
-// engine is Badger, in a form that can be closed and opened again under the feet of its readers: after a failed sync
-// the only way to be sure of what is on disk is to close it, which writes the memtable out as a table of its own.
+// engine is Badger behind a journal, in a form that can be closed and opened again under the feet of its readers: after
+// a failed write the only way to be sure of what is on disk is to close it, which writes the memtable out as a table of
+// its own.
 type engine struct {
-	opt     badger.Options
-	commit  func(commit func() error) error
-	managed bool  // the caller gives the versions
-	verify  int64 // how much of the tables is read whole at an open
+	opt       badger.Options
+	commit    func(commit func() error) error
+	journaled bool  // there is a journal
+	sync      bool  // transactions go there first, and are on disk when update returns
+	expected  bool  // a database without a journal is damaged
+	managed   bool  // the caller gives the versions
+	verify    int64 // how much of the tables is read whole at an open
 
 	mu sync.RWMutex // read: a transaction runs; write: Badger is being opened or closed
 	db *badger.DB
 
-	isOpen atomic.Bool
+	// What follows is the committer's, and of those who open and close.
+	w       writes
+	journal *journal
+	kept    kept
+	behind  atomic.Bool // the database misses transactions that the journal has: what it would tell is wrong
+	tainted bool        // a write to the journal failed
+	torn    int64       // bytes of an unfinished entry of the journal, at the first opening
+
+	over *overlay // what the journal has, for those who only read
+
+	isOpen   atomic.Bool
+	unsynced atomic.Bool // the database took something since it was synced
 
 	// At rest the database has no compactors: each of them looks twenty times a second whether there is something to
 	// do, which is most of what an idle gateway does. looks counts the transactions since.
@@ -39,6 +54,8 @@ const (
 	// restAll is the same for all levels.
 	restTables = 3
 	restAll    = 64
+	// compactRounds bounds how often the database is opened for compacting level 0: once a table that it may have.
+	compactRounds = 16
 	// restLooks is every how many transactions level 0 is looked at.
 	restLooks = 4
 )
@@ -47,9 +64,9 @@ const (
 var ErrUnavailable = errors.New("buffer: the store is not open")
 
 // badgerOptions are the measured settings; see the package comment for what each one prevents.
-func badgerOptions(dir string, sync bool, log *zap.Logger) badger.Options {
+func badgerOptions(dir string, log *zap.Logger) badger.Options {
 	opt := badger.DefaultOptions(dir)
-	opt.SyncWrites = sync
+	opt.SyncWrites = false // the journal is what makes a transaction durable
 	opt.DetectConflicts = false
 	opt.MetricsEnabled = false
 	opt.NumGoroutines = 1
@@ -107,20 +124,34 @@ func (e *engine) restart() error {
 }
 
 // compactNewest turns the memtable into a table and compacts level 0, however few tables that has. Badger does the first
-// when it is closed, and the second when it was opened for it.
+// when it is closed, and when it was opened for it the second too, for those tables that overlap the oldest one. The
+// deletions that only the journal has belong to it.
 func (e *engine) compactNewest() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, compact := range []bool{true, false} {
-		if err := e.closeLocked(); err != nil {
-			return err
-		}
-		e.opt.CompactL0OnClose = compact
-		if err := e.openLocked(); err != nil {
+	if e.db != nil {
+		if err := e.bring(e.journal.generation); err != nil {
 			return err
 		}
 	}
-	return nil
+	for range compactRounds {
+		if err := e.closeLocked(); err != nil {
+			return err
+		}
+		if newest, _, err := e.countTables(); err != nil || newest == 0 {
+			break
+		}
+		e.opt.CompactL0OnClose = true
+		err := e.openLocked()
+		e.opt.CompactL0OnClose = false // it is meant for this time only
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.closeLocked(); err != nil {
+		return err
+	}
+	return e.openLocked()
 }
 
 // flatten compacts all tables into one level.
@@ -144,9 +175,11 @@ func (e *engine) openLocked() (err error) {
 		}
 	}()
 	if !e.opt.ReadOnly {
-		if err := checkFiles(e.opt.Dir); err != nil {
+		known, err := checkFiles(e.opt.Dir)
+		if err != nil {
 			return err
 		}
+		e.expected = e.expected && known
 	}
 	if err := checkTables(e.opt, e.verify); err != nil {
 		return err
@@ -164,15 +197,25 @@ func (e *engine) openLocked() (err error) {
 		return fmt.Errorf("open database: %w", err)
 	}
 	e.db = db
+	if err := e.readyJournal(); err != nil {
+		err = errors.Join(err, db.Close())
+		e.db = nil
+		return err
+	}
 	e.verify = 0 // what this process wrote since need not be read whole when it opens the database again
 	e.isOpen.Store(true)
 	return nil
 }
 
-func (e *engine) close() error {
+// close closes the database for good. What the journal has is brought into it, unless the disk is too full for that.
+func (e *engine) close(full bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.closeLocked()
+	var err error
+	if e.db != nil && e.journal != nil && !full && !e.behind.Load() {
+		err = e.checkpoint(e.journal.generation)
+	}
+	return errors.Join(err, e.closeLocked(), e.dropJournal())
 }
 
 func (e *engine) closeLocked() error {
@@ -190,14 +233,19 @@ func (e *engine) mayRest() bool {
 	if e.managed || e.opt.ReadOnly {
 		return false
 	}
+	newest, all, err := e.countTables()
+	return err != nil || newest < restTables && all < restAll // without a manifest it is new
+}
+
+// countTables tells by the manifest how many tables there are in level 0 and in all levels.
+func (e *engine) countTables() (newest, all int, err error) {
 	listed, err := listedTables(e.opt)
-	newest := 0
 	for _, t := range listed {
 		if t.Level == 0 {
 			newest++
 		}
 	}
-	return err != nil || newest < restTables && len(listed) < restAll // without a manifest it is new
+	return newest, len(listed), err
 }
 
 // restIsOver reports that tables have gathered while the database was at rest: it is to be opened anew.
@@ -218,37 +266,104 @@ func (e *engine) ready() bool { return e.isOpen.Load() }
 func (e *engine) view(fn func(txn *badger.Txn) error) error {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.db == nil {
+	if e.db == nil || e.behind.Load() {
 		return ErrUnavailable
 	}
 	return e.db.View(fn)
 }
 
-// update runs fn in one transaction and commits it. Only the committer calls it. The keys and values that fn sets must
-// stay unchanged until update has returned.
-func (e *engine) update(fn func(txn *badger.Txn) error) error {
+// update runs fn and commits what it wrote as one transaction. It is stored when it is in the journal, even if an error
+// says that something else failed. Only the committer calls it.
+func (e *engine) update(fn func(w *writes)) (stored bool, err error) {
 	if e.restIsOver() {
 		if err := e.restart(); err != nil {
-			return err
+			return false, err
 		}
 	}
+	e.w.reset()
+	fn(&e.w)
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.db == nil {
-		return ErrUnavailable
+	if e.db == nil || e.behind.Load() || e.tainted {
+		return false, ErrUnavailable
 	}
-	txn := e.db.NewTransaction(true)
-	defer txn.Discard()
-	if err := fn(txn); err != nil {
+	if !e.sync {
+		return e.updateUnsynced()
+	}
+	if !e.journal.active().fits(len(e.w.body)) {
+		if err := e.turn(); err != nil {
+			return false, err
+		}
+	}
+	if !e.journal.active().fits(len(e.w.body)) {
+		return false, fmt.Errorf("%w: a transaction of %d bytes", ErrTooLarge, len(e.w.body))
+	}
+	write := func() error {
+		err := e.journal.active().append(e.w.body)
+		stored, e.tainted = err == nil, err != nil && !errors.Is(err, errGrow)
 		return err
 	}
 	if e.commit != nil {
-		return e.commit(txn.Commit)
+		err = e.commit(write)
+	} else {
+		err = write()
 	}
-	return txn.Commit()
+	if !stored {
+		return false, err
+	}
+	direct := e.w.list[:0]
+	for i := range e.w.list {
+		if l := &e.w.list[i]; l.kept {
+			e.kept.note(l, e.journal.generation)
+		} else {
+			direct = append(direct, *l)
+		}
+	}
+	if len(direct) == 0 {
+		return true, err
+	}
+	if fault := e.apply(direct); fault != nil {
+		e.behind.Store(true)
+		err = errors.Join(err, fault)
+	}
+	return true, err
+}
+
+// updateUnsynced leaves out the journal: where nobody waits for the disk there is nothing to be gained by it, and the
+// database's own log loses only what was last when the power fails.
+func (e *engine) updateUnsynced() (stored bool, err error) {
+	write := func() error {
+		txn := e.db.NewTransaction(true)
+		defer txn.Discard()
+		for i := range e.w.list {
+			l := &e.w.list[i]
+			var err error
+			if l.value == nil {
+				err = txn.Delete(l.key)
+			} else {
+				err = txn.Set(l.key, l.value)
+			}
+			if err != nil {
+				return fmt.Errorf("write to the database: %w", err)
+			}
+		}
+		e.unsynced.Store(true)
+		err := txn.Commit()
+		stored = err == nil
+		return err
+	}
+	if e.commit != nil {
+		err = e.commit(write)
+	} else {
+		err = write()
+	}
+	return stored, err
 }
 
 func (e *engine) get(key []byte) (value []byte, ok bool, err error) {
+	if w, known := e.over.get(key); known {
+		return w.value, w.value != nil, nil
+	}
 	err = e.view(func(txn *badger.Txn) error {
 		value, ok, err = getIn(txn, key)
 		return err
@@ -270,6 +385,13 @@ func getIn(txn *badger.Txn, key []byte) (value []byte, ok bool, err error) {
 
 // scan calls fn for every key with the prefix, from start on. The slices are valid during the call.
 func (e *engine) scan(prefix, start []byte, fn func(k, v []byte) (more bool, err error)) error {
+	if e.over != nil {
+		return e.over.scan(e, prefix, start, fn)
+	}
+	return e.scanDatabase(prefix, start, fn)
+}
+
+func (e *engine) scanDatabase(prefix, start []byte, fn func(k, v []byte) (more bool, err error)) error {
 	return e.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
 		o.Prefix = prefix

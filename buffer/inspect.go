@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,8 +49,15 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 	if _, err := os.Stat(db); err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)
 	}
-	out.Torn = tornBytes(db)
-	out.DiskBytes = (&Store{kv: &engine{opt: badgerOptions(db, false, log)}}).sizeOnDisk()
+	journal, err := loadJournal(db)
+	if err == nil && journal.generation == 0 && out.Format >= journalSince {
+		err = fmt.Errorf("%w: no journal in %s", ErrDamaged, db)
+	}
+	if err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
+	out.Torn = tornBytes(db) + journal.torn
+	out.DiskBytes = (&Store{kv: &engine{opt: badgerOptions(db, log)}}).sizeOnDisk()
 	scratch, err := os.MkdirTemp("", "iotc-gateway-inspect-")
 	if err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)
@@ -58,8 +66,9 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 	if err := mirror(db, scratch); err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)
 	}
-	kv := &engine{opt: badgerOptions(scratch, false, log), verify: verifyAll}
+	kv := &engine{opt: badgerOptions(scratch, log), verify: verifyAll}
 	kv.opt.ReadOnly = true
+	kv.over = newOverlay(journal.writes)
 	if err := kv.open(); err != nil {
 		return out, fmt.Errorf("inspect store: %w", err)
 	}
@@ -70,7 +79,7 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 		return nil
 	}, func(DeadLetter) error { out.DeadLetters++; return nil })
 	out.Unreadable = int64(found.Unreadable)
-	return out, errors.Join(err, kv.close())
+	return out, errors.Join(err, kv.close(true))
 }
 
 // mirror lays out a database so that Badger opens it for reading alone: links to the tables, which are most of it, and
@@ -96,7 +105,7 @@ func mirror(db, scratch string) error {
 				err = os.Symlink(from, to)
 			}
 		default:
-			if e.Name() == "LOCK" || !e.Type().IsRegular() {
+			if e.Name() == "LOCK" || slices.Contains(journalFiles[:], e.Name()) || !e.Type().IsRegular() {
 				continue
 			}
 			var b []byte

@@ -7,12 +7,13 @@ import "time"
 const lingerFor = 2 * time.Millisecond
 
 // linger lets a transaction of a flood grow before it is written. On a disk that syncs in a fraction of a millisecond
-// the committer would otherwise write a handful of records at a time, and each transaction costs two syncs, at least
-// one page of the log and the processor time of all that goes with it, whatever is in it.
+// the committer would otherwise write a handful of records at a time, and each transaction costs a sync, at least one
+// page of the journal and the processor time of all that goes with it, whatever is in it.
 //
-// The transaction before says what a flood is: as long as fewer wait than that one had, more are on their way, for
-// clients publish again when they are acknowledged. So a lone publish never waits, and neither do clients that have all
-// come back; the wait of the others ends lingerFor after the transaction before began.
+// The transactions before say what a flood is: as long as fewer wait than they had, more are on their way, for clients
+// publish again when they are acknowledged. The largest counts, less a quarter for each one since. So a lone publish never
+// waits, and neither do clients that have all come back; the wait of the others ends lingerFor after the transaction before
+// began.
 func (s *Store) linger() {
 	s.mu.Lock()
 	for {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 )
 
@@ -107,16 +106,11 @@ func (s *Store) gatherRun(x stretch, gone []uint64) error {
 		return err
 	}
 	value := appendChunk(make([]byte, 0, len(entries)+len(entries)/4+64), len(seqs), size, entries)
-	err = s.kv.update(func(txn *badger.Txn) error {
-		if err := txn.Set(queueKey(x.class, x.dev, seqs[0]), value); err != nil {
-			return err
-		}
+	_, err = s.kv.update(func(w *writes) {
+		w.set(queueKey(x.class, x.dev, seqs[0]), value)
 		for _, seq := range seqs[1:] {
-			if err := txn.Delete(queueKey(x.class, x.dev, seq)); err != nil {
-				return err
-			}
+			w.delete(queueKey(x.class, x.dev, seq))
 		}
-		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("store a chunk: %w", err)

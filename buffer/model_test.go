@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ var errInjected = errors.New("injected")
 // whether it was settled; an unacknowledged one may be there or not, and a settled one may come again after a crash,
 // under the same request id.
 type machine struct {
+	journal int64 // what fits into the journal; 0: what always does
 	t       *rapid.T
 	dir     string
 	cfg     buffer.Config
@@ -67,6 +69,9 @@ func (m *machine) open(t *rapid.T) {
 	}
 	if aside := s.Stats().SetAside; aside != "" {
 		t.Fatalf("set aside as %s: %v", aside, logged.All())
+	}
+	if m.journal > 0 {
+		buffer.LimitJournal(s, m.journal)
 	}
 	m.s = s
 }
@@ -284,8 +289,8 @@ func (m *machine) close(t *rapid.T) {
 
 type fataler interface{ Fatal(args ...any) }
 
-// copyDir copies the files of a running store as they are at one moment: while a table is being written or a log
-// removed it begins again.
+// copyDir copies the files of a running store as they are at one moment: while a table is being written, a log removed or
+// the journal begins anew it begins again. The journal comes last: the database never has what the journal has not.
 func copyDir(t fataler, from, to string) {
 	for before := ""; ; {
 		now := listDir(from)
@@ -316,8 +321,13 @@ func copyDir(t fataler, from, to string) {
 
 func listDir(dir string) (list string) {
 	_ = filepath.Walk(dir, func(path string, fi os.FileInfo, err error) error {
-		if err == nil {
-			list += fmt.Sprintln(path, fi.Size())
+		if err != nil {
+			return nil //nolint:nilerr // a file that was deleted meanwhile
+		}
+		list += fmt.Sprintln(path, fi.Size())
+		if strings.HasPrefix(filepath.Base(path), "journal-") {
+			b, _ := os.ReadFile(path)
+			list += fmt.Sprintf("%x\n", b[:min(len(b), 24)]) // its epoch
 		}
 		return nil
 	})
@@ -356,6 +366,7 @@ func TestModel(t *testing.T) {
 		m.cfg.MaxBytes = 256 << 20
 		m.cfg.Classes.Property.KeepLast = false
 		m.cfg.MemoryBytes = rapid.SampledFrom([]int64{1, 4 << 10, 8 << 20}).Draw(t, "memory")
+		m.journal = rapid.SampledFrom([]int64{0, 1 << 10, 64 << 10}).Draw(t, "journal")
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"append":  m.append,

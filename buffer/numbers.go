@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-
-	badger "github.com/dgraph-io/badger/v4"
 )
 
 // restoreDevices reads the names of the device numbers. All records have keys of their own by now.
@@ -68,8 +66,7 @@ func (s *Store) merge(d, other *device) error {
 		return err
 	}
 	// The number that is given up must not be read as this device's again: its next owner writes its own name.
-	err = s.kv.update(func(txn *badger.Txn) error { return txn.Delete(deviceKey(from)) })
-	if err != nil {
+	if _, err = s.kv.update(func(w *writes) { w.delete(deviceKey(from)) }); err != nil {
 		return err
 	}
 	s.byNo[from] = nil
@@ -115,6 +112,9 @@ func (s *Store) renumberSome(kind byte, c Class, from, to uint32) (n int, err er
 	size := 0
 	prefix := binary.BigEndian.AppendUint32([]byte{kind, byte(c)}, from)
 	err = s.kv.scan(prefix, nil, func(k, v []byte) (bool, error) {
+		if _, _, _, ok := splitQueueKey(k); !ok {
+			return false, fmt.Errorf("%w: key %x", errCodec, k)
+		}
 		list = append(list, kv{bytes.Clone(k), bytes.Clone(v)})
 		size += len(v)
 		return len(list) < txnRecords && size < txnBytes, nil
@@ -122,20 +122,12 @@ func (s *Store) renumberSome(kind byte, c Class, from, to uint32) (n int, err er
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
-	err = s.kv.update(func(txn *badger.Txn) error {
+	_, err = s.kv.update(func(w *writes) {
 		for _, e := range list {
-			_, _, seq, ok := splitQueueKey(e.key)
-			if !ok {
-				return fmt.Errorf("%w: key %x", errCodec, e.key)
-			}
-			if err := txn.Set(appendQueueKey(nil, kind, c, to, seq), e.value); err != nil {
-				return err
-			}
-			if err := txn.Delete(e.key); err != nil {
-				return err
-			}
+			_, _, seq, _ := splitQueueKey(e.key)
+			w.set(appendQueueKey(nil, kind, c, to, seq), e.value)
+			w.delete(e.key)
 		}
-		return nil
 	})
 	return len(list), err
 }
@@ -153,13 +145,10 @@ func (s *Store) pruneDevices() error {
 		}
 	}
 	for some := range slices.Chunk(idle, txnOps) {
-		err := s.kv.update(func(txn *badger.Txn) error {
+		_, err := s.kv.update(func(w *writes) {
 			for _, d := range some {
-				if err := txn.Delete(deviceKey(d.no)); err != nil {
-					return err
-				}
+				w.delete(deviceKey(d.no))
 			}
-			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("forget devices: %w", err)

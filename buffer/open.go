@@ -24,7 +24,11 @@ import (
 //
 //	1  the first one
 //	2  chunks of records in telemetry lanes
-const formatVersion = 2
+//	3  a journal before the database
+const (
+	formatVersion = 3
+	journalSince  = 3
+)
 
 const (
 	databaseDir = "db"
@@ -80,12 +84,14 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	var off bool
 	s.syncEvery, off, _ = parseSync(cfg.Sync)
 	s.kv = &engine{
-		opt:    badgerOptions(filepath.Join(opt.Dir, databaseDir), !off && s.syncEvery == 0, opt.Log),
-		commit: opt.Commit,
-		verify: verifyBytes,
+		opt:       badgerOptions(filepath.Join(opt.Dir, databaseDir), opt.Log),
+		commit:    opt.Commit,
+		journaled: true,
+		sync:      !off && s.syncEvery == 0,
+		verify:    verifyBytes,
 	}
 	if err := s.start(); err != nil {
-		return nil, errors.Join(err, s.kv.close(), s.unlock())
+		return nil, errors.Join(err, s.kv.close(true), s.unlock())
 	}
 	return s, nil
 }
@@ -171,6 +177,7 @@ func (s *Store) checkFormat() error {
 	if err == nil && v > formatVersion {
 		return fmt.Errorf("%w: %s has format %d, this program knows up to %d", ErrNewerFormat, s.opt.Dir, v, formatVersion)
 	}
+	s.kv.expected = err == nil && v >= journalSince
 	return nil
 }
 
@@ -194,7 +201,7 @@ func (s *Store) openDatabase() error {
 	}
 	if err != nil {
 		if !unreadable(err) {
-			return err
+			return errors.Join(err, s.kv.close(true)) // it is to be read anew
 		}
 		if err := s.putAside(err); err != nil {
 			return err
@@ -209,9 +216,9 @@ func (s *Store) openDatabase() error {
 		}
 	}
 	s.pager.begin() // Badger may have much to compact
-	s.torn = torn
-	if torn > 0 {
-		s.log.Warn("cut off an unfinished write at the end of the store", zap.Int64("bytes", torn))
+	s.torn = torn + s.kv.torn
+	if s.torn > 0 {
+		s.log.Warn("cut off an unfinished write at the end of the store", zap.Int64("bytes", s.torn))
 	}
 	return s.writeFormat()
 }
@@ -240,7 +247,7 @@ func unreadable(err error) bool {
 
 // putAside renames the database, so that nothing of it is lost, and leaves room for a fresh one.
 func (s *Store) putAside(cause error) error {
-	if err := s.kv.close(); err != nil {
+	if err := s.kv.close(true); err != nil {
 		s.log.Warn("close unreadable store", zap.Error(err))
 	}
 	name := asidePrefix + time.Now().UTC().Format("20060102T150405.000000000Z")

@@ -44,7 +44,7 @@ type plan struct {
 	nextDL     uint64
 	spread     []*block // written off
 	spreadGone []tally
-	moved      []moved // what was left in them
+	moved      []movedRecord // what was left in them
 	totals     totals
 	buf        []byte
 	body       []byte
@@ -86,7 +86,7 @@ func (s *Store) plan(p *plan) bool {
 	if len(p.ops) == 0 && !s.flushNow && len(s.gone) < maxGone {
 		return false
 	}
-	s.began, s.before = time.Now(), len(p.ops)
+	s.began, s.before = time.Now(), max(len(p.ops), s.before-(s.before+3)/4)
 	if !s.writable() {
 		return len(p.ops) > 0
 	}
@@ -162,9 +162,7 @@ func (s *Store) planRecords(p *plan) {
 		return
 	}
 	items := make([]item, p.hot)
-	if p.hot > 1 {
-		p.block = &block{items: items, n: p.hot, live: p.hot, bits: make([]uint64, (p.hot+63)/64), born: time.Now()}
-	}
+	p.block = &block{items: items, n: p.hot, live: p.hot, bits: make([]uint64, (p.hot+63)/64), born: time.Now()}
 	n := 0
 	for i := range p.recs {
 		x := &p.recs[i]
@@ -175,7 +173,7 @@ func (s *Store) planRecords(p *plan) {
 		it.Record, it.dev, it.lane, it.blk, it.idx = *x.rec, x.dev, x.lane, p.block, uint16(n)
 		it.Device = x.dev.name
 		x.it = it
-		if p.block != nil && n == 0 {
+		if n == 0 {
 			p.block.first = it.Seq
 		}
 		n++

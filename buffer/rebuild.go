@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,14 +41,14 @@ func openDamaged(dir, scratch string, log *zap.Logger, out *Salvage) (*engine, e
 			out.Damaged = append(out.Damaged, f)
 		}
 	}
-	kv := &engine{opt: badgerOptions(cp, false, log), verify: verifyAll}
+	kv := &engine{opt: badgerOptions(cp, log), verify: verifyAll}
 	// Without a manifest Badger would begin anew, and delete the tables.
 	if _, err := os.Stat(filepath.Join(cp, badger.ManifestFilename)); len(out.Damaged) == 0 && err == nil {
 		if err := kv.open(); err == nil {
 			return kv, nil
 		}
 	}
-	kv = &engine{opt: badgerOptions(filepath.Join(scratch, "rebuilt"), false, log), managed: true}
+	kv = &engine{opt: badgerOptions(filepath.Join(scratch, "rebuilt"), log), managed: true}
 	if err := kv.open(); err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
@@ -103,6 +104,7 @@ func (e *engine) addTable(path string) error {
 	return nil
 }
 
+// addTableAs goes from block to block: what a damaged one held is lost, and the others are not.
 func (e *engine) addTableAs(b []byte, compression options.CompressionType) (err error) {
 	wb, add := e.adder()
 	defer func() {
@@ -112,19 +114,40 @@ func (e *engine) addTableAs(b []byte, compression options.CompressionType) (err 
 		}
 		err = errors.Join(err, wb.Flush())
 	}()
-	t, err := table.OpenInMemoryTable(b, 1, &table.Options{BlockSize: e.opt.BlockSize, Compression: compression})
+	t, err := table.OpenInMemoryTable(b, 1, &table.Options{
+		BlockSize: e.opt.BlockSize, Compression: compression, ChkMode: options.OnBlockRead,
+	})
 	if err != nil {
 		return err
 	}
+	firsts := t.KeySplits(math.MaxInt, nil)
+	for i, first := range firsts {
+		end := ""
+		if i+1 < len(firsts) {
+			end = firsts[i+1]
+		}
+		if err := addBlock(t, first, end, add); err != nil {
+			return err
+		}
+	}
+	return t.VerifyChecksum()
+}
+
+// addBlock copies the entries of a table from one key up to another. On a damaged block the iterator ends, or panics.
+func addBlock(t *table.Table, first, end string, add func(versioned, value []byte, deleted bool) error) error {
 	it := t.NewIterator(0)
-	for it.Rewind(); it.Valid(); it.Next() {
+	valid := func(move func()) (ok bool) {
+		defer func() { ok = recover() == nil && ok }()
+		move()
+		return it.Valid() && (end == "" || y.CompareKeys(it.Key(), []byte(end)) < 0)
+	}
+	for ok := valid(func() { it.Seek([]byte(first)) }); ok; ok = valid(it.Next) {
 		v := it.Value()
 		if err := add(it.Key(), v.Value, v.Meta&metaDeleted != 0); err != nil {
 			return err
 		}
 	}
-	// A damaged block ends the iteration without a word.
-	return t.VerifyChecksum()
+	return nil
 }
 
 // addLog copies the whole transactions of a memtable's log.

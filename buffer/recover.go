@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"go.uber.org/zap"
 )
@@ -31,7 +32,13 @@ func Recover(dir, scratch string, log *zap.Logger, record func(r Record) error, 
 	if err != nil {
 		return out, err
 	}
-	defer kv.close()
+	journal, err := loadJournal(dir)
+	if err != nil {
+		log.Warn("damaged journal", zap.Error(err))
+		out.Damaged = append(out.Damaged, filepath.Join(dir, "journal"))
+	}
+	kv.over = newOverlay(journal.writes)
+	defer func() { _ = kv.close(true) }() // a copy
 	err = salvage(kv, &out, record, letter)
 	return out, err
 }

@@ -25,7 +25,10 @@ func TestHousekeeperLeavesARestartAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.kv.close(); err != nil { // the first half of a restart
+	s.kv.mu.Lock()
+	err = s.kv.closeLocked() // the first half of a restart
+	s.kv.mu.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.reopen()

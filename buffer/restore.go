@@ -84,19 +84,16 @@ func (s *Store) restoreMeta() error {
 			s.log.Warn("the table of boots is unreadable: ages begin anew", zap.Error(err))
 		}
 	}
-	return s.kv.update(func(txn *badger.Txn) error {
+	_, err = s.kv.update(func(w *writes) {
 		if format < formatVersion {
-			if err := txn.Set(keyFormat, binary.AppendUvarint(nil, formatVersion)); err != nil {
-				return err
-			}
+			w.set(keyFormat, binary.AppendUvarint(nil, formatVersion))
 		}
 		if !ok {
-			if err := txn.Set(keyStore, s.id[:]); err != nil {
-				return err
-			}
+			w.set(keyStore, s.id[:])
 		}
-		return txn.Set(keyBoots, s.clk.Snapshot())
+		w.set(keyBoots, s.clk.Snapshot())
 	})
+	return err
 }
 
 // restoreLanes finds the lanes that have records by jumping from one to the next: a seek a lane, whatever they hold.

@@ -74,7 +74,7 @@ type Store struct {
 	overlay   map[string]cover
 
 	began       time.Time   // of the last transaction
-	before      int         // appends that it had
+	before      int         // appends that it and those before it had, see linger
 	lingerTo    int         // appends for which the committer is woken; 0: the first
 	lingerTimer *time.Timer // the committer's own
 
@@ -115,6 +115,7 @@ type Store struct {
 	chunks     map[uint64]*block
 	loose      []*lane // with a run that is long enough for a chunk
 	bitsAt     time.Time
+	sparseAt   time.Time // of the last look for blocks that are mostly settled
 	flushArmed bool
 	flushNow   bool
 	flushTimer *time.Timer
@@ -165,6 +166,7 @@ func (s *Store) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
+	critical := s.critical
 	s.delayTimer.Stop()
 	s.flushTimer.Stop()
 	s.lingerTimer.Stop()
@@ -176,7 +178,7 @@ func (s *Store) Close(ctx context.Context) error {
 			left[i].done(ErrClosed)
 		}
 	}
-	err := s.kv.close()
+	err := s.kv.close(critical)
 	return errors.Join(err, s.unlock())
 }
 

@@ -48,16 +48,17 @@ func checkTables(opt badger.Options, verify int64) error {
 }
 
 // checkFiles refuses a database without its manifest, which Badger would take for a new one and delete its tables, and
-// removes what a kill left of a log that was just being made: Badger does not open an empty one.
-func checkFiles(dir string) error {
+// removes what a kill left of a log that was just being made: Badger does not open an empty one. It reports whether there
+// is a database.
+func checkFiles(dir string) (manifest bool, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read store directory: %w", err)
+		return false, fmt.Errorf("read store directory: %w", err)
 	}
-	manifest, tables := false, false
+	tables := false
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch filepath.Ext(e.Name()) {
@@ -66,16 +67,16 @@ func checkFiles(dir string) error {
 		case ".mem", ".vlog":
 			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 				if err := os.Remove(path); err != nil {
-					return fmt.Errorf("remove an empty log: %w", err)
+					return manifest, fmt.Errorf("remove an empty log: %w", err)
 				}
 			}
 		}
 		manifest = manifest || e.Name() == badger.ManifestFilename
 	}
 	if tables && !manifest {
-		return fmt.Errorf("%w: there are tables in %s and no %s", ErrDamaged, dir, badger.ManifestFilename)
+		return false, fmt.Errorf("%w: there are tables in %s and no %s", ErrDamaged, dir, badger.ManifestFilename)
 	}
-	return nil
+	return manifest, nil
 }
 
 func listedTables(opt badger.Options) (map[uint64]badger.TableManifest, error) {

@@ -3,8 +3,6 @@ package buffer
 import (
 	"encoding/binary"
 	"time"
-
-	badger "github.com/dgraph-io/badger/v4"
 )
 
 // foot computes the totals as they will be after the transaction.
@@ -50,7 +48,7 @@ func (s *Store) foot(p *plan) {
 }
 
 // write puts a plan into a transaction.
-func (s *Store) write(p *plan, txn *badger.Txn) error {
+func (s *Store) write(p *plan, w *writes) {
 	need := 128
 	for i := range p.recs {
 		need += int(p.recs[i].rec.size()) + 64
@@ -61,59 +59,55 @@ func (s *Store) write(p *plan, txn *badger.Txn) error {
 		p.buf = make([]byte, 0, need)
 	}
 	for _, d := range p.newDev {
-		if err := txn.Set(deviceKey(d.no), []byte(d.name)); err != nil {
-			return err
-		}
+		w.set(deviceKey(d.no), []byte(d.name))
 	}
-	if err := s.writeRecords(p, txn); err != nil {
-		return err
-	}
-	if err := s.writeMoved(p, txn); err != nil {
-		return err
-	}
+	s.writeRecords(p, w)
+	s.writeMoved(p, w)
 	for i := range p.ops {
-		if err := s.writeOp(&p.ops[i], txn); err != nil {
-			return err
-		}
+		s.writeOp(&p.ops[i], w)
 	}
 	for _, g := range p.gone {
 		key := p.take(func(b []byte) []byte { return appendQueueKey(b, g.kind, g.class, g.dev, g.seq) })
-		if err := txn.Delete(key); err != nil {
-			return err
+		if g.kind == keyGroup {
+			w.forget(key)
+		} else {
+			w.delete(key)
 		}
 	}
 	for _, g := range p.dead {
-		if err := txn.Delete(numberKey(keyDead, g.seq)); err != nil {
-			return err
-		}
+		w.delete(numberKey(keyDead, g.seq))
 	}
-	for _, b := range p.freed {
-		if err := txn.Delete(b.key()); err != nil {
-			return err
-		}
-		if b.saved {
-			if err := txn.Delete(numberKey(keyBits, b.first)); err != nil {
-				return err
-			}
-		}
-	}
-	for i, b := range p.marked {
-		if err := txn.Set(numberKey(keyBits, b.first), p.marks[i]); err != nil {
-			return err
-		}
-	}
+	s.writeSettled(p, w)
 	for _, c := range p.cursors {
-		if err := txn.Set(cursorKey(c.class, c.dev), binary.BigEndian.AppendUint64(nil, c.seq)); err != nil {
-			return err
-		}
+		w.set(cursorKey(c.class, c.dev), binary.BigEndian.AppendUint64(nil, c.seq))
 	}
 	if s.clk.Dirty() || time.Since(s.bootsAt) > bootsEvery {
 		s.bootsAt = time.Now()
-		if err := txn.Set(keyBoots, s.clk.Snapshot()); err != nil {
-			return err
+		w.set(keyBoots, s.clk.Snapshot())
+	}
+	w.keep(keyTotals, p.take(p.totals.append), false)
+}
+
+// writeSettled writes what is settled of blocks, which nobody reads while the store is open, and of chunks.
+func (s *Store) writeSettled(p *plan, w *writes) {
+	for _, b := range p.freed {
+		remove := w.forget
+		if b.of != nil {
+			remove = w.delete
+		}
+		remove(b.key())
+		if b.saved {
+			remove(numberKey(keyBits, b.first))
 		}
 	}
-	return txn.Set(keyTotals, p.take(p.totals.append))
+	for i, b := range p.marked {
+		key := numberKey(keyBits, b.first)
+		if b.of == nil {
+			w.keep(key, p.marks[i], !b.saved)
+		} else {
+			w.set(key, p.marks[i])
+		}
+	}
 }
 
 // take appends to the plan's buffer, which is large enough not to move, and returns the piece.
@@ -123,19 +117,18 @@ func (p *plan) take(fn func(b []byte) []byte) []byte {
 	return p.buf[n:len(p.buf):len(p.buf)]
 }
 
-func (s *Store) writeRecords(p *plan, txn *badger.Txn) error {
+func (s *Store) writeRecords(p *plan, w *writes) {
 	for i := range p.recs {
 		x := &p.recs[i]
-		if x.it != nil && p.block != nil || x.packed {
+		if x.it != nil || x.packed {
 			continue
 		}
 		key := p.take(func(b []byte) []byte { return appendQueueKey(b, keyQueue, x.rec.Class, x.dev.no, x.rec.Seq) })
-		if err := txn.Set(key, p.take(func(b []byte) []byte { return appendRecord(b, x.rec) })); err != nil {
-			return err
-		}
+		w.set(key, p.take(func(b []byte) []byte { return appendRecord(b, x.rec) }))
 	}
-	if err := p.writeChunks(txn); err != nil || p.block == nil {
-		return err
+	p.writeChunks(w)
+	if p.block == nil {
+		return
 	}
 	p.body = p.body[:0]
 	for i := range p.recs {
@@ -147,5 +140,5 @@ func (s *Store) writeRecords(p *plan, txn *badger.Txn) error {
 		p.body = appendBlockEntry(p.body, x.rec.Class, x.dev.no, x.rec.Seq, p.entry)
 	}
 	value := p.take(func(b []byte) []byte { return appendBlock(b, p.body) })
-	return txn.Set(numberKey(keyBlock, p.block.first), value)
+	w.keep(numberKey(keyBlock, p.block.first), value, true)
 }
