@@ -30,7 +30,7 @@ func TestProfileChangesDefaultsOnly(t *testing.T) {
 		t.Errorf("from the environment: %v", err)
 	}
 	cfg, err = configs.Parse("", nil, env, nil)
-	if err != nil || cfg.Broker.Limits.MaxClients != 2000 || cfg.Runtime() != (configs.Runtime{GCPercent: 50}) {
+	if err != nil || cfg.Broker.Limits.MaxClients != 2000 || cfg.Runtime() != (configs.Runtime{}) {
 		t.Errorf("without a profile: %v", err)
 	}
 	if _, err := configs.Parse("", nil, env, map[string]string{"gateway.profile": "tiny"}); err == nil {

@@ -43,7 +43,7 @@ const (
 	pressureWindow = 50 * time.Millisecond
 	// pressureBytes is a backlog that is worth no thought, and the one that is
 	// aimed at: a fraction of what the store keeps in memory.
-	pressureBytes = 1 << 20
+	pressureBytes = 512 << 10
 	// pressureTicks is in how many ticks a larger backlog is to be gone, if it
 	// is not beyond pressureMemory: then most of it is on disk already, and it
 	// is enough that it does not grow.
