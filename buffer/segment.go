@@ -190,7 +190,7 @@ func (s *segment) room(stay, n int) []byte {
 // alignedBytes begin where a block of the disk may be copied from.
 func alignedBytes(n int) []byte {
 	b := make([]byte, n+segmentBlock)
-	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (segmentBlock - 1)
+	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (segmentBlock - 1) //nolint:gosec // the address is looked at, not used
 	return b[skip : skip+n : skip+n]
 }
 
@@ -245,15 +245,14 @@ func readSegment(b []byte) (found segmentFound, err error) {
 func (f *segmentFound) readEntries(epoch uint64) error {
 	f.epoch, f.writes = epoch, map[string]write{}
 	next, lost := uint32(1), 0
-	size := 0
-	for at := 0; at < len(f.entries); at += size {
-		var body []byte
-		if body, size = segmentEntry(f.entries[at:], epoch, next); size > 0 {
+	for at := 0; at < len(f.entries); {
+		if body, size := segmentEntry(f.entries[at:], epoch, next); size > 0 {
 			if err := decodeWrites(body, f.writes); err != nil {
 				return fmt.Errorf("%w: entry %d: %w", ErrDamaged, next, err)
 			}
 			f.count = next
 			next++
+			at += size
 			continue
 		}
 		// What is not finished has nothing behind it: the next one is written when it is on disk.
@@ -263,7 +262,7 @@ func (f *segmentFound) readEntries(epoch uint64) error {
 			break
 		}
 		lost += more
-		size, next = more, number
+		at, next = at+more, number
 	}
 	if lost > 0 {
 		return fmt.Errorf("%w: %d bytes amid the entries", ErrDamaged, lost)
