@@ -199,6 +199,8 @@ func (s *Store) reopen() {
 		err := s.openDatabase() // nobody has used the store yet: holding the lock delays refusals only
 		if err == nil {
 			s.waiting, s.diskFull = false, false
+			s.setLimit() // that of a full disk was next to nothing
+			close(s.open)
 		}
 		s.mu.Unlock()
 		if err != nil {

@@ -45,7 +45,7 @@ var ErrNewerFormat = errors.New("buffer: the store was written by a newer versio
 
 // Open opens the store in a directory or makes one. A store that cannot be read is set aside as a whole, with a line in
 // the log and in Stats, and a fresh one takes its place; see Recover. On a disk without space it opens all the same,
-// refuses to store anything (ErrDiskFull), and begins to work by itself when there is space.
+// refuses to store anything (ErrDiskFull), and begins to work by itself when there is space: see Store.Ready.
 func Open(cfg Config, opt Options) (*Store, error) {
 	var faults []error
 	cfg.Validate(func(path, message string) { faults = append(faults, fmt.Errorf("buffer.%s: %s", path, message)) })
@@ -63,7 +63,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, opt: opt, log: opt.Log, clk: opt.Clock, seed: maphash.MakeSeed(),
-		kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}), quit: make(chan struct{}),
+		kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}), quit: make(chan struct{}), open: make(chan struct{}),
 		pager:   pager{wake: make(chan struct{}, 1)},
 		overlay: map[string]cover{}, chunks: map[uint64]*block{}, devices: map[string]*device{}, props: map[propKey]prop{}, perDevice: 1,
 		flatAt: time.Now(),
@@ -117,6 +117,7 @@ func (s *Store) start() error {
 		if err := s.openDatabase(); err != nil {
 			return err
 		}
+		close(s.open)
 	} else {
 		s.waiting = true
 		s.log.Error("no space to open the store: waiting for it", zap.Int64("free", s.freeBytes))

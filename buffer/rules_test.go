@@ -219,6 +219,7 @@ func TestDiskFull(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1 << 20)
 	b := setup(t, func(b *bundle) {
+		b.cfg.MaxBytes = 0 // half of what the disk has, once it has something
 		b.opt.FreeSpace = func(string) (int64, int64, error) { return free.Load(), 1 << 40, nil }
 	})
 	put := func() error {
@@ -236,8 +237,20 @@ func TestDiskFull(t *testing.T) {
 	if err := put(); !errors.Is(err, buffer.ErrDiskFull) { // opened without space: nothing crashes
 		t.Fatal(err)
 	}
-	free.Store(1 << 30)
+	select {
+	case <-b.Ready():
+		t.Fatal("ready without space")
+	default:
+	}
+	if st := b.Stats(); !st.Waiting || b.ID() != "" {
+		t.Fatalf("%+v, id %s", st, b.ID())
+	}
+	free.Store(1 << 40)
 	until(nil)
+	<-b.Ready()
+	if st := b.Stats(); st.Waiting || st.LimitBytes < 128<<20 || b.ID() == "" {
+		t.Fatalf("%+v, id %s", st, b.ID())
+	}
 	free.Store(100 << 20) // below the floor, but deletions go on
 	until(buffer.ErrDiskFull)
 	b.values(buffer.LeaseOptions{})

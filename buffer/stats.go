@@ -36,6 +36,7 @@ type Stats struct {
 	Refused map[string]uint64 // batches, by reason
 
 	DiskFull  bool
+	Waiting   bool   // for space to open the store: nobody knows yet what it holds
 	Failed    string // why writes are refused, "" when they are not
 	SetAside  string // directory of a store that could not be opened, "" when it could
 	Torn      int64  // bytes of an unfinished write that were cut off at Open
@@ -108,7 +109,7 @@ func (s *Store) Stats() Stats {
 		LimitBytes: s.limit, DiskBytes: s.diskBytes, FreeBytes: s.freeBytes,
 		Commits: c.commits, CommitErrors: c.commitErrors, ReadErrors: c.readErrors, Retried: c.retried, Split: c.split,
 		Loads: c.loads, Loaded: c.loaded, Flattens: c.flattens,
-		Refused: map[string]uint64{}, DiskFull: s.diskFull, SetAside: s.setAside, Torn: s.torn, Recovered: s.recovered,
+		Refused: map[string]uint64{}, DiskFull: s.diskFull, Waiting: s.waiting, SetAside: s.setAside, Torn: s.torn, Recovered: s.recovered,
 		Drained: true,
 	}
 	if s.failed != nil {

@@ -49,6 +49,7 @@ type Store struct {
 	stop    chan struct{}
 	stopped chan struct{} // the committer has ended
 	quit    chan struct{} // ends the housekeeper
+	open    chan struct{} // closed when the database was opened for the first time
 	others  sync.WaitGroup
 
 	pager pager
@@ -182,5 +183,17 @@ func (s *Store) Close(ctx context.Context) error {
 	return errors.Join(err, s.unlock())
 }
 
-// ID is the store's own identity, from which request ids are made.
-func (s *Store) ID() string { return s.id.String() }
+// Ready is closed when what the store holds can be read: at once, or on a disk without space when there is space. Until
+// then spaces and lists are empty or answer ErrUnavailable, so whoever remembers something here must not conclude that
+// there was nothing.
+func (s *Store) Ready() <-chan struct{} { return s.open }
+
+// ID is the store's own identity, from which request ids are made; empty before Ready.
+func (s *Store) ID() string {
+	select {
+	case <-s.open:
+		return s.id.String()
+	default:
+		return ""
+	}
+}
