@@ -161,7 +161,8 @@ type propertyDevice struct {
 	epoch      uint64 // counts connections
 }
 
-// NewProperties loads what the store remembers. Run starts the work.
+// NewProperties makes the part that carries properties: Load takes up what the
+// store remembers, and Run starts the work.
 func NewProperties(cfg PropertyConfig, opts PropertiesOptions) (*Properties, error) {
 	p := &Properties{
 		cfg: cfg, service: opts.Service, pacer: opts.Pacer, registry: opts.Registry, store: opts.Store, owned: opts.CloudOwned,
@@ -177,9 +178,18 @@ func NewProperties(cfg PropertyConfig, opts PropertiesOptions) (*Properties, err
 	if p.names == nil {
 		p.names = func(string) []string { return cfg.Desired }
 	}
+	return p, nil
+}
+
+// Load takes up what the store remembers, before anything is followed. It is
+// apart from NewProperties because a store on a full disk can be read only
+// later.
+func (p *Properties) Load() error {
 	if p.store == nil {
-		return p, nil
+		return nil
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	err := p.store.LoadProperties(func(e PropertyEntry) {
 		pr, err := p.followLocked(e.Device, e.Name)
 		if err != nil {
@@ -188,9 +198,9 @@ func NewProperties(cfg PropertyConfig, opts PropertiesOptions) (*Properties, err
 		pr.PropertyEntry, pr.stored = e, e.Version
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the desired properties: %w", err)
+		return fmt.Errorf("load the desired properties: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
 // LinkChanged tells of the uplink's state.

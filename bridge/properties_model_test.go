@@ -160,6 +160,9 @@ func (m *propertyModel) start(t *rapid.T) {
 			return true, nil
 		},
 	})
+	if err == nil {
+		err = p.Load()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

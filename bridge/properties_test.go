@@ -86,6 +86,9 @@ func (b *propertyBench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if err := p.Load(); err != nil {
+		b.t.Fatal(err)
+	}
 	b.properties = p
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

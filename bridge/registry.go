@@ -131,8 +131,8 @@ const (
 	reasonRationed = "create_rate"
 )
 
-// NewRegistry loads what the store remembers.
-func NewRegistry(cfg RegistryConfig, opts RegistryOptions) (*Registry, error) {
+// NewRegistry makes a registry that knows no device yet: see Load.
+func NewRegistry(cfg RegistryConfig, opts RegistryOptions) *Registry {
 	r := &Registry{
 		cfg: cfg, service: opts.Service, pacer: opts.Pacer, store: opts.Store, template: opts.Template,
 		create:  rate.NewLimiter(rate.Limit(cfg.CreateRate), createBurst),
@@ -150,19 +150,28 @@ func NewRegistry(cfg RegistryConfig, opts RegistryOptions) (*Registry, error) {
 	if r.template == nil {
 		r.template = func(string) string { return "" }
 	}
+	return r
+}
+
+// Load takes up what the store remembers. It comes before everything that
+// tells the registry of devices, and apart from NewRegistry because a store on
+// a full disk can be read only later.
+func (r *Registry) Load() error {
 	if r.store == nil {
-		return r, nil
+		return nil
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	err := r.store.LoadDevices(func(d KnownDevice) {
 		r.devices[strings.ToLower(d.ID)] = d
 		r.countLocked(d, 1)
 		r.presence.restore(d)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the device registry: %w", err)
+		return fmt.Errorf("load the device registry: %w", err)
 	}
 	r.app, _ = r.store.LoadApplication()
-	return r, nil
+	return nil
 }
 
 // Device returns what is known of a device.

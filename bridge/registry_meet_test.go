@@ -14,11 +14,7 @@ func newLocalRegistry(t *testing.T, unknown string, most int) *bridge.Registry {
 	t.Helper()
 	cfg := bridge.DefaultConfig().Registry
 	cfg.Unknown, cfg.MaxDevices = unknown, most
-	r, err := bridge.NewRegistry(cfg, bridge.RegistryOptions{Pacer: bridge.NewPacer(0)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return bridge.NewRegistry(cfg, bridge.RegistryOptions{Pacer: bridge.NewPacer(0)})
 }
 
 // A device is known from when it is first heard of, without a state, and the

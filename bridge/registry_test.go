@@ -77,8 +77,8 @@ func (b *registryBench) open(service central.Service, change func(*bridge.Regist
 		change(&cfg)
 	}
 	pacer := bridge.NewPacer(0)
-	r, err := bridge.NewRegistry(cfg, bridge.RegistryOptions{Service: service, Pacer: pacer, Store: b.store})
-	if err != nil {
+	r := bridge.NewRegistry(cfg, bridge.RegistryOptions{Service: service, Pacer: pacer, Store: b.store})
+	if err := r.Load(); err != nil {
 		b.t.Fatal(err)
 	}
 	b.registry = r

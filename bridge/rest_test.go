@@ -96,10 +96,7 @@ func newREST(t *testing.T, s central.Service, change func(*bridge.RegistryConfig
 	if change != nil {
 		change(&cfg, &opts)
 	}
-	registry, err := bridge.NewRegistry(cfg, bridge.RegistryOptions{Service: s, Pacer: opts.Pacer})
-	if err != nil {
-		t.Fatal(err)
-	}
+	registry := bridge.NewRegistry(cfg, bridge.RegistryOptions{Service: s, Pacer: opts.Pacer})
 	opts.Registry = registry
 	return bridge.NewREST(opts), registry
 }

@@ -74,23 +74,32 @@ func NewTriggers(cfg CommandConfig, opts TriggersOptions) (*Triggers, error) {
 	if t.log == nil {
 		t.log = zap.NewNop()
 	}
+	return t, nil
+}
+
+// Load takes up what the store remembers, before the first command is
+// accepted. It is apart from NewTriggers because a store on a full disk can be
+// read only later.
+func (t *Triggers) Load() error {
 	if t.store == nil {
-		return t, nil
+		return nil
 	}
 	var loaded []Trigger
 	if err := t.store.LoadTriggers(func(e Trigger) { loaded = append(loaded, e) }); err != nil {
-		return nil, fmt.Errorf("load the triggered commands: %w", err)
+		return fmt.Errorf("load the triggered commands: %w", err)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	slices.SortFunc(loaded, func(a, b Trigger) int {
 		return cmp.Or(a.Completed.Compare(b.Completed), a.Accepted.Compare(b.Accepted))
 	})
 	for _, e := range loaded {
-		t.restore(e)
+		t.restoreLocked(e)
 	}
-	return t, nil
+	return nil
 }
 
-func (t *Triggers) restore(e Trigger) {
+func (t *Triggers) restoreLocked(e Trigger) {
 	now := time.Now()
 	x := &trigger{Trigger: e, index: -1}
 	t.entries[e.ID] = x

@@ -89,8 +89,8 @@ func (b *triggerBench) start() {
 		b.t.Fatal(err)
 	}
 	b.triggers = ledger
-	registry, err := bridge.NewRegistry(bridge.DefaultConfig().Registry, bridge.RegistryOptions{Service: b.application, Pacer: pacer})
-	if err != nil {
+	registry := bridge.NewRegistry(bridge.DefaultConfig().Registry, bridge.RegistryOptions{Service: b.application, Pacer: pacer})
+	if err := ledger.Load(); err != nil {
 		b.t.Fatal(err)
 	}
 	b.uplink = bridge.NewREST(bridge.RESTOptions{Service: b.application, Registry: registry, Pacer: pacer, Deduplicates: b.deduplicates, Commands: ledger})

@@ -31,7 +31,7 @@ type Options struct {
 	CheckDevice func(id string) error
 }
 
-// Broker is an MQTT 3.1, 3.1.1 and 5 broker. Make one with New, run it with Run.
+// Broker is an MQTT 3.1, 3.1.1 and 5 broker. Make one with New, restore it with Load, run it with Run.
 type Broker struct {
 	cfg       Config
 	opts      Options
@@ -50,6 +50,7 @@ type Broker struct {
 	acl       atomic.Pointer[ACL]
 	rulesGen  atomic.Uint64 // grows when scopes or users change
 	sequence  atomic.Int64  // order of messages through the broker
+	open      atomic.Bool   // Load was there: clients are let in
 	stopping  atomic.Bool
 	quit      chan struct{} // closed when the broker stops
 	loaded    sync.Map      // *mqtt.Client of a session loaded from the store -> *session
@@ -74,8 +75,8 @@ const (
 // topicAliases is how many topic aliases an MQTT 5 client may set.
 const topicAliases = 32
 
-// New checks the configuration, restores what the store holds and binds the listeners; clients are served by Run. If it
-// fails, nothing stays open.
+// New checks the configuration and binds the listeners. Clients are served by Run, and let in once Load has restored what the
+// store holds. If it fails, nothing stays open.
 func New(cfg Config, opts Options) (*Broker, error) {
 	var faults []error
 	cfg.Validate(func(path, message string) { faults = append(faults, fmt.Errorf("broker.%s %s", path, message)) })
@@ -101,10 +102,6 @@ func New(cfg Config, opts Options) (*Broker, error) {
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("attach to the broker library: %w", err)
 	}
-	if err := b.load(); err != nil {
-		return nil, err
-	}
-	b.sequence.Add(1 << 20) // above the small numbers that renumber gives
 	for _, lc := range cfg.Listeners {
 		l, err := b.listen(lc)
 		if err == nil {

@@ -77,6 +77,9 @@ func (l *link) connect(cl *mqtt.Client, pk packets.Packet) error {
 	if b.stopping.Load() {
 		return l.refuse(refusal{reasonStopping, 0x8b, 3, "the gateway is stopping"}, cl)
 	}
+	if !b.open.Load() {
+		return l.refuse(refusal{reasonStarting, 0x88, 3, "the gateway cannot read its store yet, try again"}, cl)
+	}
 	if r, ok := checkClientID(cl.ID, b.cfg.Limits.MaxClientIDBytes); !ok {
 		return l.refuse(r, cl)
 	}

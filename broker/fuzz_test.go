@@ -226,6 +226,9 @@ func FuzzStoredRecords(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := b.Load(); err != nil {
+			t.Fatal(err)
+		}
 		b.Close()
 	})
 }

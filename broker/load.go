@@ -11,12 +11,25 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// load restores sessions, subscriptions, waiting and retained messages before the first client comes. What cannot be read is
-// counted and deleted; it never keeps the gateway from starting.
-func (b *Broker) load() error {
+// Load restores sessions, subscriptions, waiting and retained messages, and opens the door: clients that come before it are
+// refused (MQTT 5: server unavailable), for a session that is in the store must not be told to be new. It is apart from New
+// because a store on a full disk can be read only later. What cannot be decoded is counted and deleted; it never keeps the
+// gateway from starting. Nothing is to be published before it.
+func (b *Broker) Load() error {
+	if err := b.restore(); err != nil {
+		return err
+	}
+	b.sequence.Add(1 << 20) // above the small numbers that renumber gives
+	b.open.Store(true)
+	return nil
+}
+
+func (b *Broker) restore() error {
 	if b.store.store == nil {
 		return nil
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var bad []string
 	corrupt := func(key string) { bad = append(bad, strings.Clone(key)); b.count.count(reasonStoreCorrupt) }
 	steps := []struct {

@@ -143,7 +143,12 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	c := broker.DefaultConfig()
 	c.Listeners = nil
-	if _, err := broker.New(c, broker.Options{Store: brokenStore{newMemoryStore()}}); err == nil {
+	b, err := broker.New(c, broker.Options{Store: brokenStore{newMemoryStore()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Load(); err == nil {
 		t.Fatal("no error")
 	}
 }

@@ -104,6 +104,9 @@ func setup(t testing.TB, options ...option) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := br.Load(); err != nil {
+		t.Fatal(err)
+	}
 	b.Broker = br
 	b.addr = br.Addr(cfg.Listeners[0].Name)
 	ctx, cancel := context.WithCancel(context.Background())

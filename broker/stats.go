@@ -34,6 +34,7 @@ const (
 	reasonWill
 	reasonTakeover
 	reasonUserRemoved
+	reasonStarting
 	reasonStopping
 	reasonPublishACL
 	reasonPublishDevice
@@ -91,6 +92,7 @@ var reasonNames = [reasonCount]string{
 	reasonWill:               "will",
 	reasonTakeover:           "takeover",
 	reasonUserRemoved:        "user_removed",
+	reasonStarting:           "starting",
 	reasonStopping:           "stopping",
 	reasonPublishACL:         "publish_acl",
 	reasonPublishDevice:      "publish_device_id",

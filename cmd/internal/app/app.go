@@ -167,12 +167,12 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 		}
 		g.client, service = client, client
 	}
-	registry, err := bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{
+	registry := bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{
 		Service: service, Pacer: g.pacer, Store: registryStore{g.store.Space(spaceRegistry)},
 		Template: func(string) string { return g.cfg.Mapping.DefaultTemplate },
 		OnChange: g.deviceChanged, Log: g.log.Named("registry"),
 	})
-	if err != nil {
+	if err := registry.Load(); err != nil {
 		return err
 	}
 	g.registry = registry
@@ -188,6 +188,7 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 	routes := make(chan struct{}, 1)
 	g.routes = routes
 	uplink := bridge.NewREST(bridge.RESTOptions{Service: service, Registry: registry, Pacer: g.pacer, Deduplicates: cfg.Deduplicates, Commands: g.triggers})
+	var err error
 	g.loop, err = bridge.New(g.cfg.Bridge, bridge.Options{
 		Queue:     &queue{store: g.store, options: leaseOptions(g.cfg.Bridge), correct: g.correct},
 		Uplink:    uplink,
@@ -240,7 +241,7 @@ func (g *Gateway) openBroker() error {
 	}
 	g.broker = b
 	g.cleanup.add("broker", func(context.Context) error { b.Close(); return nil })
-	return nil
+	return b.Load()
 }
 
 func (g *Gateway) checkDevice(id string) error {

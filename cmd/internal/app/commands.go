@@ -14,14 +14,10 @@ import (
 
 // openCommands loads the ledger of commands for devices.
 func (g *Gateway) openCommands() error {
-	ledger, err := downlink.New(g.cfg.Bridge.DeviceCommands, downlink.Options{
+	g.commands = downlink.New(g.cfg.Bridge.DeviceCommands, downlink.Options{
 		Store: commandStore{g.store, g.ingest.state}, Field: commandField{g}, Map: g.mapCommand, OnChange: g.commandChanged, Log: g.log.Named("commands"),
 	})
-	if err != nil {
-		return err
-	}
-	g.commands = ledger
-	return nil
+	return g.commands.Load()
 }
 
 // mapCommand turns a command into messages. Families keep state, so nothing

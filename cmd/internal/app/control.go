@@ -126,9 +126,9 @@ func OpenStopped(cfg *configs.Config, log *zap.Logger) (_ *Stopped, err error) {
 }
 
 // openIdleRegistry opens the registry of a gateway that calls nobody.
-func (g *Gateway) openIdleRegistry() (err error) {
-	g.registry, err = bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{Store: registryStore{g.store.Space(spaceRegistry)}})
-	return err
+func (g *Gateway) openIdleRegistry() error {
+	g.registry = bridge.NewRegistry(g.cfg.Bridge.Registry, bridge.RegistryOptions{Store: registryStore{g.store.Space(spaceRegistry)}})
+	return g.registry.Load()
 }
 
 func (g *Gateway) openUsers() (err error) {

@@ -33,7 +33,7 @@ func (g *Gateway) localAPI() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := localapi.New(localapi.Options{
+	service := localapi.New(localapi.Options{
 		Application: func() central.Application {
 			return central.Application{
 				ID: g.cfg.Gateway.ID, DisplayName: "iotc-gateway " + g.cfg.Gateway.ID, Template: "iotc-gateway", Location: "edge",
@@ -55,7 +55,7 @@ func (g *Gateway) localAPI() (http.Handler, error) {
 			return 0
 		},
 	})
-	if err != nil {
+	if err := service.Load(); err != nil {
 		return nil, err
 	}
 	g.api = service

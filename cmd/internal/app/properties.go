@@ -27,7 +27,7 @@ func (g *Gateway) openProperties(service central.Service) error {
 		return err
 	}
 	g.desired = properties
-	return nil
+	return properties.Load()
 }
 
 // cloudNames lists the properties of a device that the cloud owns.

@@ -25,7 +25,7 @@ func (g *Gateway) openTriggers(service central.Service) error {
 	}
 	g.triggers = ledger
 	g.ingest.triggers = ledger
-	return nil
+	return ledger.Load()
 }
 
 // triggerStore keeps the ledger in the store.

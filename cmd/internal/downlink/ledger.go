@@ -116,8 +116,8 @@ type Stats struct {
 	StoreFailed   uint64
 }
 
-// New loads what the store remembers.
-func New(cfg bridge.DeviceCommandConfig, opts Options) (*Ledger, error) {
+// New makes a ledger that holds nothing yet: see Load.
+func New(cfg bridge.DeviceCommandConfig, opts Options) *Ledger {
 	l := &Ledger{
 		cfg: cfg, store: opts.Store, field: opts.Field, mapping: opts.Map, onChange: opts.OnChange, log: opts.Log,
 		kick: make(chan struct{}, 1), entries: make(map[string]*entry), requests: make(map[string]*entry), open: make(map[string][]*entry),
@@ -125,7 +125,15 @@ func New(cfg bridge.DeviceCommandConfig, opts Options) (*Ledger, error) {
 	if l.log == nil {
 		l.log = zap.NewNop()
 	}
+	return l
+}
+
+// Load takes up what the store remembers, before the first command comes. It
+// is apart from New because a store on a full disk can be read only later.
+func (l *Ledger) Load() error {
 	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	err := l.store.Load(func(key string, value []byte) {
 		var e Entry
 		if json.Unmarshal(value, &e) != nil || e.ID != key || e.Device == "" || e.Status == "" {
@@ -133,21 +141,21 @@ func New(cfg bridge.DeviceCommandConfig, opts Options) (*Ledger, error) {
 			l.drops = append(l.drops, key)
 			return
 		}
-		l.restore(e, now)
+		l.restoreLocked(e, now)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the command ledger: %w", err)
+		return fmt.Errorf("load the command ledger: %w", err)
 	}
 	slices.SortStableFunc(l.finished, func(a, b *entry) int { return a.Completed.Compare(b.Completed) })
 	l.came.Store(true)
 	l.wakeLocked()
-	return l, nil
+	return nil
 }
 
-// restore enters what was loaded. What waits for its device keeps what is left
+// restoreLocked enters what was loaded. What waits for its device keeps what is left
 // of its expiry, at most all of it. What was delivered gets its whole time
 // anew: the device could not answer while the gateway was away.
-func (l *Ledger) restore(e Entry, now time.Time) {
+func (l *Ledger) restoreLocked(e Entry, now time.Time) {
 	x := &entry{Entry: e, index: -1, stored: closed()}
 	if !e.Final() {
 		x.Until = now.Add(min(e.Until.Sub(now), l.cfg.Expiry))

@@ -182,7 +182,7 @@ func (b *bundle) start() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := downlink.New(b.cfg, downlink.Options{
+	l := downlink.New(b.cfg, downlink.Options{
 		Store: b.disk, Field: b.field,
 		Map: func(e downlink.Entry, now time.Time, use func(mapping.Result, error)) {
 			if e.Name == "unmappable" {
@@ -204,7 +204,7 @@ func (b *bundle) start() {
 			b.told = append(b.told, e.ID+" "+e.Status)
 		},
 	})
-	if err != nil {
+	if err := l.Load(); err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -52,11 +52,16 @@ type callState struct {
 
 const slotValueBytes = 8 + len(digest{})
 
-func loadRequests(store MarkStore) (*requests, error) {
-	r := &requests{store: store, calls: make(map[digest]*callState), slots: make([]digest, remembered)}
+func newRequests(store MarkStore) *requests {
+	return &requests{store: store, calls: make(map[digest]*callState), slots: make([]digest, remembered)}
+}
+
+func (r *requests) load() error {
 	ended := make(chan struct{})
 	close(ended)
-	err := store.LoadMarks(func(_ string, value []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.store.LoadMarks(func(_ string, value []byte) {
 		if len(value) != slotValueBytes {
 			return
 		}
@@ -67,9 +72,9 @@ func loadRequests(store MarkStore) (*requests, error) {
 		r.serial = max(r.serial, serial+1)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the request ids: %w", err)
+		return fmt.Errorf("load the request ids: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 // once runs write for the first request of its kind and remembers it if it

@@ -74,14 +74,12 @@ type Service struct {
 
 var _ central.Service = (*Service)(nil)
 
-// New loads the request ids that are remembered.
-func New(opts Options) (*Service, error) {
-	r, err := loadRequests(opts.Marks)
-	if err != nil {
-		return nil, err
-	}
-	return &Service{opts: opts, requests: r}, nil
-}
+// New makes the service. Load comes before the first call.
+func New(opts Options) *Service { return &Service{opts: opts, requests: newRequests(opts.Marks)} }
+
+// Load takes up the request ids that are remembered. It is apart from New
+// because a store on a full disk can be read only later.
+func (s *Service) Load() error { return s.requests.load() }
 
 // Application describes the gateway.
 func (s *Service) Application(context.Context) (central.Application, error) {

@@ -122,11 +122,11 @@ func (p *parts) stored() int {
 // service is the local API over the parts, as after a start.
 func (p *parts) service(t testing.TB) *localapi.Service {
 	t.Helper()
-	s, err := localapi.New(localapi.Options{
+	s := localapi.New(localapi.Options{
 		Application: func() central.Application { return central.Application{} }, Devices: p, Values: p, Commands: p, Marks: p,
 		Template: func(string) mapping.Template { return nil }, FutureBound: func() time.Duration { return 24 * time.Hour },
 	})
-	if err != nil {
+	if err := s.Load(); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -58,6 +58,9 @@ func setup(t *testing.T) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := server.Load(); err != nil {
+		t.Fatal(err)
+	}
 	b.broker = server
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
