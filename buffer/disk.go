@@ -67,24 +67,28 @@ func (s *Store) writable() bool { return !s.critical && s.failed == nil && s.kv.
 
 // setLimit computes what records may take from the size of the disk and the configuration.
 func (s *Store) setLimit() {
-	limit := s.cfg.MaxBytes
-	if limit == 0 {
-		limit = 2 << 30
-		if bits.UintSize == 32 {
-			limit = 512 << 20
-		}
-		limit = max(minStore, min(limit, (s.freeBytes+s.sizeOnDisk())/2))
-	}
-	s.maxDisk = limit
-	// Memtables, value log and compactions need their part of it.
-	limit -= min(48<<20, limit/2)
-	s.limit, s.fullLimit = limit, limit
+	files, limit := room(s.cfg, s.freeBytes+s.sizeOnDisk())
+	s.maxDisk, s.limit, s.fullLimit = files, limit, limit
 	for c := range numClasses {
 		s.reserve[c] = s.cfg.Classes.Of(c).Reserve
 		if s.reserve[c] == 0 && c != ClassTelemetry {
 			s.reserve[c] = limit / 16
 		}
 	}
+}
+
+// room is what the files and the records may take where so much space is free or the store's own.
+func room(cfg Config, space int64) (files, records int64) {
+	files = cfg.MaxBytes
+	if files == 0 {
+		files = 2 << 30
+		if bits.UintSize == 32 {
+			files = 512 << 20
+		}
+		files = max(minStore, min(files, space/2))
+	}
+	// Memtables, value log and compactions need their part of it.
+	return files, files - min(48<<20, files/2)
 }
 
 // sizeOnDisk adds up the blocks that the files take.

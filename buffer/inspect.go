@@ -20,10 +20,30 @@ type Inspection struct {
 	Records     [numClasses]int64 // indexed by Class
 	Bytes       [numClasses]int64
 	DeadLetters int64
+	DeadBytes   int64 // of the dead letters
+	Devices     int   // known to the queue
 	Unreadable  int64 // values that could not be decoded
 	Torn        int64 // bytes of an unfinished write, which the next Open cuts off
 	DiskBytes   int64
+	FreeBytes   int64    // on the file system
 	SetAside    []string // databases that could not be opened once and were kept
+}
+
+// Stats are the figures in the form in which an open store gives them. What only a running store counts is zero.
+func (i *Inspection) Stats(cfg Config) Stats {
+	st := Stats{
+		DeadLetters: i.DeadLetters, DeadLetterBytes: i.DeadBytes, Devices: i.Devices, DiskBytes: i.DiskBytes, FreeBytes: i.FreeBytes,
+		HoursLeft: -1, DiskFull: i.FreeBytes < cfg.MinFreeBytes+headroom, Torn: i.Torn, Drained: true,
+	}
+	if n := len(i.SetAside); n > 0 {
+		st.SetAside = i.SetAside[n-1]
+	}
+	_, st.LimitBytes = room(cfg, i.FreeBytes+i.DiskBytes)
+	for c := range numClasses {
+		st.Classes[c].Count, st.Classes[c].Bytes = i.Records[c], i.Bytes[c]
+		st.Drained = st.Drained && i.Records[c] == 0
+	}
+	return st
 }
 
 // Inspect reads a whole store without changing a file of it, and without setting anything aside. The error is
@@ -57,6 +77,9 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 		return out, fmt.Errorf("inspect store: %w", err)
 	}
 	out.Torn = tornBytes(db) + journal.torn
+	if out.FreeBytes, _, err = freeSpace(db); err != nil {
+		return out, fmt.Errorf("inspect store: %w", err)
+	}
 	out.DiskBytes = (&Store{kv: &engine{opt: badgerOptions(db, log)}}).sizeOnDisk()
 	scratch, err := os.MkdirTemp("", "iotc-gateway-inspect-")
 	if err != nil {
@@ -77,8 +100,15 @@ func Inspect(dir string, log *zap.Logger) (Inspection, error) {
 		out.Records[r.Class]++
 		out.Bytes[r.Class] += r.size()
 		return nil
-	}, func(DeadLetter) error { out.DeadLetters++; return nil })
+	}, func(l DeadLetter) error {
+		out.DeadLetters++
+		out.DeadBytes += l.size()
+		return nil
+	})
 	out.Unreadable = int64(found.Unreadable)
+	if err == nil {
+		err = kv.scan([]byte{keyDevice}, nil, func([]byte, []byte) (bool, error) { out.Devices++; return true, nil })
+	}
 	return out, errors.Join(err, kv.close(true))
 }
 

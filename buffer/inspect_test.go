@@ -34,7 +34,7 @@ func TestInspect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if in.Records[buffer.ClassTelemetry] != 30 || in.DeadLetters != 1 || in.Unreadable != 0 || in.DiskBytes == 0 || len(in.SetAside) != 0 {
+		if in.Records[buffer.ClassTelemetry] != 30 || in.DeadLetters != 1 || in.DeadBytes == 0 || in.Devices != 1 || in.Unreadable != 0 || in.DiskBytes == 0 || len(in.SetAside) != 0 {
 			t.Errorf("%+v", in)
 		}
 		if after := sizes(t, dir); len(after) != len(before) {
@@ -46,6 +46,21 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(b.dir)
+	in, err := buffer.Inspect(b.dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := in.Stats(b.cfg)
+	b.open()
+	want := b.Stats()
+	for _, c := range buffer.Classes() {
+		if got.Classes[c].Count != want.Classes[c].Count || got.Classes[c].Bytes != want.Classes[c].Bytes {
+			t.Errorf("%s: %+v, want %+v", c, got.Classes[c], want.Classes[c])
+		}
+	}
+	if got.DeadLetters != want.DeadLetters || got.DeadLetterBytes != want.DeadLetterBytes || got.Devices != want.Devices || got.LimitBytes != want.LimitBytes {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }
 
 func TestInspectDamage(t *testing.T) {

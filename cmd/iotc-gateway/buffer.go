@@ -30,7 +30,8 @@ func newBufferCommand() *cobra.Command {
 		Long: `The buffer is the durable queue between the devices and the application.
 
 stats, list, export and purge work on the running gateway, and with the gateway
-stopped on its data directory; recover wants it stopped.`,
+stopped on its data directory, of which stats changes nothing; recover wants it
+stopped.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -50,21 +51,46 @@ func newBufferStatsCommand() *cobra.Command {
   iotc-gateway buffer stats -o json | jq .hours_left`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withControl(cmd, &flags, func(ctx context.Context, c *control.Client) error {
-				var st control.QueueStats
-				if err := c.Call(ctx, http.MethodGet, "/v1/buffer", nil, &st); err != nil {
-					return err
-				}
-				if output == "json" {
-					return json.NewEncoder(cmd.OutOrStdout()).Encode(st)
-				}
-				return writeQueueStats(cmd.OutOrStdout(), st)
-			})
+			st, err := queueStats(cmd, &flags)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(st)
+			}
+			return writeQueueStats(cmd.OutOrStdout(), st)
 		},
 	}
 	flags.register(cmd)
 	outputFlag(cmd, &output)
 	return cmd
+}
+
+// queueStats asks the running gateway. Without one the store is only read:
+// opened, it would be brought to this version's format, and set aside where it
+// is damaged, by a mere look.
+func queueStats(cmd *cobra.Command, flags *configFlags) (st control.QueueStats, err error) {
+	cfg, err := flags.load()
+	if err != nil {
+		return st, err
+	}
+	client, err := control.Dial(cmd.Context(), cfg.Gateway.DataDir)
+	switch {
+	case err == nil:
+		err = client.Call(cmd.Context(), http.MethodGet, "/v1/buffer", nil, &st)
+		return st, err
+	case !errors.Is(err, control.ErrNotRunning):
+		return st, err
+	}
+	log, err := newLogger("error", "console", cmd.ErrOrStderr())
+	if err != nil {
+		return st, err
+	}
+	found, err := app.InspectStopped(cfg, log)
+	if err != nil {
+		return st, explain(cfg, err)
+	}
+	return control.QueueStatsOf(&found), nil
 }
 
 func writeQueueStats(out io.Writer, st control.QueueStats) error {
@@ -100,6 +126,9 @@ func writeQueueStats(out io.Writer, st control.QueueStats) error {
 	}
 	if st.DiskFull {
 		fmt.Fprintln(&b, "FAULT         the disk is full: publications are refused")
+	}
+	if st.NotOpen {
+		fmt.Fprintln(&b, "FAULT         the store is not open: it waits for space, and what it holds is not among these figures")
 	}
 	if st.Failed != "" {
 		fmt.Fprintf(&b, "FAULT         the store does not take writes: %s\n", st.Failed)

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -102,13 +104,30 @@ func (g *Gateway) explain(pub *mapping.Publication) mapping.Trial {
 // after it.
 type Stopped struct{ g *Gateway }
 
+// InspectStopped reads the store of a gateway that does not run, and changes
+// nothing.
+func InspectStopped(cfg *configs.Config, log *zap.Logger) (buffer.Stats, error) {
+	found, err := buffer.Inspect(StoreDir(cfg.Gateway.DataDir), log.Named("buffer"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return buffer.Stats{}, noStore(cfg, err)
+	case err != nil:
+		return buffer.Stats{}, err
+	}
+	return found.Stats(cfg.Buffer), nil
+}
+
+func noStore(cfg *configs.Config, err error) error {
+	return fmt.Errorf("there is no store in %s: %w; name the gateway's configuration with --config", cfg.Gateway.DataDir, err)
+}
+
 // OpenStopped opens the store of a gateway that does not run. Nothing listens,
 // nothing is delivered. A data directory without a store is an error: there is
 // nothing to look after.
 func OpenStopped(cfg *configs.Config, log *zap.Logger) (_ *Stopped, err error) {
 	dir := StoreDir(cfg.Gateway.DataDir)
 	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("there is no store in %s: %w; name the gateway's configuration with --config", cfg.Gateway.DataDir, err)
+		return nil, noStore(cfg, err)
 	}
 	g := &Gateway{cfg: cfg, log: log, notify: silent{}, started: time.Now()}
 	s := &Stopped{g}

@@ -30,6 +30,7 @@ type QueueStats struct {
 	HoursLeft   float64 `json:"hours_left"` // until the queue is full at the present rate; negative: it is not growing
 
 	DiskFull bool   `json:"disk_full,omitempty"`
+	NotOpen  bool   `json:"not_open,omitempty"` // the store waits for space: what it holds is not among the figures
 	Failed   string `json:"failed,omitempty"`
 	SetAside string `json:"set_aside,omitempty"`
 
@@ -58,22 +59,13 @@ type Wear struct {
 
 func (a *API) showQueue(w http.ResponseWriter, _ *http.Request) {
 	st := a.opts.Queue.Stats()
-	out := QueueStats{
-		Running: a.opts.Reload != nil, Classes: map[string]ClassStats{}, Refused: nonZero(st.Refused),
-		DeadLetters: st.DeadLetters, DeadLetterBytes: st.DeadLetterBytes, Devices: st.Devices,
-		MemoryBytes: st.MemoryBytes, LimitBytes: st.LimitBytes, DiskBytes: st.DiskBytes, FreeBytes: st.FreeBytes, HoursLeft: st.HoursLeft,
-		DiskFull: st.DiskFull, Failed: st.Failed, SetAside: st.SetAside,
-	}
-	var accepted uint64
-	for _, c := range buffer.Classes() {
-		k := st.Classes[c]
-		accepted += k.StoredBytes
-		out.Classes[c.String()] = ClassStats{
-			Waiting: k.Count, Bytes: k.Bytes, BeingSent: k.Leased, Stored: k.Stored, StoredBytes: k.StoredBytes,
-			Delivered: k.Delivered, Dropped: nonZero(k.Dropped), BytesPerHour: k.BytesPerHour,
-		}
-	}
+	out := QueueStatsOf(&st)
+	out.Running = a.opts.Reload != nil
 	if a.opts.Wear != nil {
+		var accepted uint64
+		for _, c := range buffer.Classes() {
+			accepted += st.Classes[c].StoredBytes
+		}
 		written, since := a.opts.Wear()
 		out.Wear = &Wear{Written: written, Seconds: since.Seconds()}
 		if accepted > 0 {
@@ -84,6 +76,25 @@ func (a *API) showQueue(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	answer(w, out)
+}
+
+// QueueStatsOf are a store's figures as /v1/buffer shows them, of a gateway
+// that does not run.
+func QueueStatsOf(st *buffer.Stats) QueueStats {
+	out := QueueStats{
+		Classes: map[string]ClassStats{}, Refused: nonZero(st.Refused),
+		DeadLetters: st.DeadLetters, DeadLetterBytes: st.DeadLetterBytes, Devices: st.Devices,
+		MemoryBytes: st.MemoryBytes, LimitBytes: st.LimitBytes, DiskBytes: st.DiskBytes, FreeBytes: st.FreeBytes, HoursLeft: st.HoursLeft,
+		DiskFull: st.DiskFull, NotOpen: st.Waiting, Failed: st.Failed, SetAside: st.SetAside,
+	}
+	for _, c := range buffer.Classes() {
+		k := &st.Classes[c]
+		out.Classes[c.String()] = ClassStats{
+			Waiting: k.Count, Bytes: k.Bytes, BeingSent: k.Leased, Stored: k.Stored, StoredBytes: k.StoredBytes,
+			Delivered: k.Delivered, Dropped: nonZero(k.Dropped), BytesPerHour: k.BytesPerHour,
+		}
+	}
+	return out
 }
 
 func nonZero(counts map[string]uint64) map[string]uint64 {
