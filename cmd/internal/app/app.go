@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"iotc-gateway/bridge"
 	"iotc-gateway/bridge/central"
@@ -25,6 +24,7 @@ import (
 	"iotc-gateway/cmd/internal/console"
 	"iotc-gateway/cmd/internal/control"
 	"iotc-gateway/cmd/internal/downlink"
+	"iotc-gateway/cmd/internal/localapi"
 	"iotc-gateway/configs"
 	"iotc-gateway/mapping"
 )
@@ -48,8 +48,10 @@ type Options struct {
 	// when one is asked for (SIGHUP). Both may be nil.
 	Load   func() (*configs.Config, error)
 	Reload <-chan struct{}
-	// Transport replaces the uplink's own, for tests.
+	// Transport replaces the uplink's own, and FreeSpace what the file system
+	// tells the store, for tests.
 	Transport http.RoundTripper
+	FreeSpace func(dir string) (free, total int64, err error)
 }
 
 // Gateway is all the parts, made and joined.
@@ -82,11 +84,13 @@ type Gateway struct {
 	page     *console.Dashboard
 	control  *control.Server
 	tokens   *access.Tokens
-	api      central.Service // the gateway itself, nil without a console
+	api      *localapi.Service // the gateway itself as an application, nil without a console
 	commands *downlink.Ledger
 	status   statusTopics
 	apiCalls apiCalls
 	syncs    syncTimes
+	creation creation
+	opened   atomic.Bool // what the store remembers was taken up
 	cleanup  cleanup
 }
 
@@ -97,7 +101,8 @@ func UsersFile(dataDir string) string { return filepath.Join(dataDir, "users.jso
 func StoreDir(dataDir string) string { return filepath.Join(dataDir, "store") }
 
 // New makes a gateway: everything that can fail because of the configuration
-// or the machine fails here, and what was made until then is closed again.
+// or the machine fails here, and what was made until then is closed again. A
+// disk without space is no failure: see waiting.go.
 func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: cfg, log: opts.Log, version: opts.Version, notify: opts.Notify, started: time.Now(), load: opts.Load, trigger: opts.Reload}
 	if g.notify == nil {
@@ -108,22 +113,32 @@ func New(cfg *configs.Config, opts Options) (_ *Gateway, err error) {
 			err = errors.Join(err, g.cleanup.run(g.log))
 		}
 	}()
-	steps := []func() error{g.openStore, g.openMapping, func() error { return g.openUplink(opts.Transport) }, g.openUsers, g.openTokens, g.openCommands, g.openBroker, g.openConsole, g.openControl}
+	steps := []func() error{
+		func() error { return g.openStore(opts.FreeSpace) }, g.openMapping, func() error { return g.openUplink(opts.Transport) },
+		g.openUsers, g.openTokens, func() error { g.openCommands(); return nil }, g.openBroker, g.openConsole, g.openControl,
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if g.readable() {
+		if err := g.takeUp(); err != nil {
 			return nil, err
 		}
 	}
 	return g, nil
 }
 
-func (g *Gateway) openStore() error {
+func (g *Gateway) openStore(free func(dir string) (free, total int64, err error)) error {
 	dir := g.cfg.Gateway.DataDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("gateway.data_dir: %w", err)
 	}
 	g.clock = clock.New(clock.Options{Policy: clock.Policy(g.cfg.Gateway.Clock)})
-	store, err := buffer.Open(g.cfg.Buffer, buffer.Options{Dir: StoreDir(dir), Log: g.log.Named("buffer"), Clock: g.clock, Commit: g.syncs.measure})
+	store, err := buffer.Open(g.cfg.Buffer, buffer.Options{
+		Dir: StoreDir(dir), Log: g.log.Named("buffer"), Clock: g.clock, Commit: g.syncs.measure, FreeSpace: free,
+	})
 	if err != nil {
 		return err
 	}
@@ -172,9 +187,6 @@ func (g *Gateway) openUplink(transport http.RoundTripper) error {
 		Template: func(string) string { return g.cfg.Mapping.DefaultTemplate },
 		OnChange: g.deviceChanged, Log: g.log.Named("registry"),
 	})
-	if err := registry.Load(); err != nil {
-		return err
-	}
 	g.registry = registry
 	if err := g.openProperties(service); err != nil {
 		return err
@@ -241,7 +253,7 @@ func (g *Gateway) openBroker() error {
 	}
 	g.broker = b
 	g.cleanup.add("broker", func(context.Context) error { b.Close(); return nil })
-	return b.Load()
+	return nil
 }
 
 func (g *Gateway) checkDevice(id string) error {
@@ -272,16 +284,14 @@ func (g *Gateway) openConsole() error {
 	if err := g.registerMetrics(metrics); err != nil {
 		return err
 	}
-	api, err := g.localAPI()
-	if err != nil {
-		return err
-	}
+	api := g.localAPI()
 	certificate, err := consoleCertificate(cfg)
 	if err != nil {
 		return err
 	}
 	g.page = console.NewDashboard(console.DashboardOptions{
 		Source: dashboard{g}, Tokens: g.tokens, TokenCommand: "iotc-gateway token create --role operator", Log: g.log,
+		Closed: g.closed,
 	})
 	server, err := console.New(console.Options{
 		Address: cfg.Address, Certificate: certificate, Hosts: cfg.Hosts, Health: g.Health, Metrics: metrics, Dashboard: g.page, API: api,
@@ -304,102 +314,6 @@ func (g *Gateway) ConsoleAddr() net.Addr {
 		return nil
 	}
 	return g.console.Addr()
-}
-
-// Run serves until ctx ends or a part fails, and stops in the order of the
-// package comment.
-func (g *Gateway) Run(ctx context.Context) error {
-	// The parts outlive ctx: a stop goes step by step.
-	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopParts()
-	uplink, stopUplink := context.WithCancel(parts)
-	defer stopUplink()
-
-	group, failed := errgroup.WithContext(parts)
-	group.Go(func() error { return g.broker.Run(parts) })
-	if g.console != nil {
-		group.Go(func() error { return g.console.Run(parts) })
-		group.Go(func() error { return g.page.Run(parts) })
-	}
-	group.Go(func() error { return g.control.Run(parts) })
-	group.Go(func() error { return g.watchUsers(parts) })
-	group.Go(func() error { return g.commands.Run(parts) })
-	group.Go(func() error { return g.registry.Run(uplink) })
-	g.restoreDesired()
-	group.Go(func() error { return g.desired.Run(uplink) })
-	group.Go(func() error { return g.triggers.Run(uplink) })
-	var uplinkDone sync.WaitGroup
-	if g.loop != nil {
-		uplinkDone.Go(func() {
-			if g.clockAwaited(uplink) {
-				_ = g.loop.Run(uplink, uplinkGrace)
-			}
-		})
-	}
-	if g.loop != nil {
-		group.Go(func() error {
-			delivers := func() bool { return g.loop.Status().State == bridge.Online }
-			backlog := func() int64 { _, bytes := g.store.Backlog(); return bytes }
-			return g.ingest.pressure.run(parts, delivers, backlog, processorTime)
-		})
-	}
-	if g.loop != nil {
-		group.Go(func() error { return g.watchRoutes(parts) })
-	}
-	group.Go(func() error { return g.reportHealth(parts) })
-	group.Go(func() error { return g.tellStatus(parts) })
-	group.Go(func() error { return g.reloadOn(parts, g.trigger) })
-	group.Go(func() error { return g.tellServiceManager(parts) })
-	g.greet(g.rules.Load().mapper)
-	g.announce()
-
-	select {
-	case <-ctx.Done():
-		g.log.Info("stopping")
-	case <-failed.Done():
-		g.log.Error("a part of the gateway failed, stopping")
-	}
-	g.notify.Stopping()
-	g.stopIntake()
-	stopUplink()
-	uplinkDone.Wait()
-	stopParts()
-	err := group.Wait()
-	if errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	err = errors.Join(err, g.cleanup.run(g.log))
-	g.log.Info("stopped")
-	return err
-}
-
-// stopIntake refuses what comes from now on and waits until what was taken in
-// is on disk and acknowledged.
-func (g *Gateway) stopIntake() {
-	g.farewell(g.rules.Load().mapper)
-	g.tellStopped()
-	g.broker.StopAccepting()
-	g.ingest.closed.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
-	defer cancel()
-	// Batches are answered in order, so when this one is, all before it were.
-	if err := g.store.AppendSync(ctx, &buffer.Batch{}); err != nil {
-		g.log.Warn("not everything that was taken in could be synced; it was not acknowledged", zap.Error(err))
-	}
-}
-
-func (g *Gateway) announce() {
-	for _, l := range g.broker.Listeners() {
-		g.log.Info("accepting MQTT", zap.String("listener", l.Name), zap.String("address", l.Address))
-	}
-	if addr := g.ConsoleAddr(); addr != nil {
-		g.log.Info("console", zap.Stringer("address", addr))
-	}
-	if g.loop == nil {
-		g.log.Warn("no uplink: central.url is empty; records are stored and wait")
-		return
-	}
-	g.log.Info("uplink", zap.String("url", g.cfg.Central.URL))
 }
 
 // ReloadToken reads the uplink's token again and lets a refused uplink try it

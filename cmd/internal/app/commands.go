@@ -12,12 +12,11 @@ import (
 	"iotc-gateway/mapping"
 )
 
-// openCommands loads the ledger of commands for devices.
-func (g *Gateway) openCommands() error {
+// openCommands makes the ledger of commands for devices.
+func (g *Gateway) openCommands() {
 	g.commands = downlink.New(g.cfg.Bridge.DeviceCommands, downlink.Options{
 		Store: commandStore{g.store, g.ingest.state}, Field: commandField{g}, Map: g.mapCommand, OnChange: g.commandChanged, Log: g.log.Named("commands"),
 	})
-	return g.commands.Load()
 }
 
 // mapCommand turns a command into messages. Families keep state, so nothing

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 // openControl binds the control socket.
 func (g *Gateway) openControl() error {
 	dir := g.cfg.Gateway.DataDir
-	server, err := control.Listen(dir, control.NewHandler(g.controls()), g.log.Named("control"))
+	server, err := control.Listen(dir, g.whenOpen(control.NewHandler(g.controls()), onlyLooks), g.log.Named("control"))
 	if err != nil {
 		return err
 	}
@@ -29,6 +30,10 @@ func (g *Gateway) openControl() error {
 	g.cleanup.add("control socket", func(context.Context) error { return server.Close(dir) })
 	return nil
 }
+
+// onlyLooks tells the one call that a gateway without a store answers: it is how
+// the command line sees that the disk is full.
+func onlyLooks(r *http.Request) bool { return r.URL.Path == "/v1/buffer" }
 
 // controls are what the control socket of a running gateway may do.
 func (g *Gateway) controls() control.Options {
@@ -136,7 +141,7 @@ func OpenStopped(cfg *configs.Config, log *zap.Logger) (_ *Stopped, err error) {
 			_ = s.Close()
 		}
 	}()
-	for _, step := range []func() error{g.openStore, g.openMapping, g.openUsers, g.openIdleRegistry} {
+	for _, step := range []func() error{g.openStopped, g.openMapping, g.openUsers, g.openIdleRegistry} {
 		if err := step(); err != nil {
 			return nil, err
 		}

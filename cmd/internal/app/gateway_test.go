@@ -37,6 +37,7 @@ type bench struct {
 	cfg         *configs.Config
 	gateway     *app.Gateway
 	notify      app.Notifier
+	freeSpace   func(string) (free, total int64, err error)
 	stop        func()
 	mu          sync.Mutex
 	received    map[string][]string
@@ -87,7 +88,7 @@ func (b *bench) start() {
 	if _, measured := b.t.(*testing.B); measured {
 		log = zap.NewNop()
 	}
-	g, err := app.New(b.cfg, app.Options{Log: log, Version: "test", Notify: b.notify})
+	g, err := app.New(b.cfg, app.Options{Log: log, Version: "test", Notify: b.notify, FreeSpace: b.freeSpace})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -42,6 +42,9 @@ func (g *Gateway) Health() console.Health {
 	}, {
 		Name: "disk", OK: !st.DiskFull, Ready: true, Message: fmt.Sprintf("%d MiB free", st.FreeBytes>>20),
 	}}
+	if st.Waiting {
+		checks[0].Message = "is not open: it waits for space on the disk, and nobody knows yet what it holds"
+	}
 	if st.Failed != "" {
 		checks[0].Message = "the store does not take writes: " + st.Failed
 	}
@@ -66,6 +69,9 @@ func (g *Gateway) Health() console.Health {
 
 // statusLine is what `systemctl status` shows.
 func (g *Gateway) statusLine() string {
+	if err := g.closed(); err != nil {
+		return err.Error()
+	}
 	st, f := g.store.Stats(), g.Figures()
 	return fmt.Sprintf("uplink %s; %d records waiting, %d delivered, %d dead letters", f.Uplink, f.Waiting, f.Delivered, st.DeadLetters)
 }

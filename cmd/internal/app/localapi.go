@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,16 +30,12 @@ func (g *Gateway) openTokens() error {
 }
 
 // localAPI is the IoT Central API over the gateway's own parts.
-func (g *Gateway) localAPI() (http.Handler, error) {
-	created, err := g.creationTime()
-	if err != nil {
-		return nil, err
-	}
-	service := localapi.New(localapi.Options{
+func (g *Gateway) localAPI() http.Handler {
+	g.api = localapi.New(localapi.Options{
 		Application: func() central.Application {
 			return central.Application{
 				ID: g.cfg.Gateway.ID, DisplayName: "iotc-gateway " + g.cfg.Gateway.ID, Template: "iotc-gateway", Location: "edge",
-				State: "Running", CreatedTime: created, LastUpdatedTime: g.started.UTC().Truncate(time.Second),
+				State: "Running", CreatedTime: g.createdTime(), LastUpdatedTime: g.started.UTC().Truncate(time.Second),
 			}
 		},
 		Devices: apiDevices{g}, Values: apiValues{g}, Commands: g.commands, Marks: apiMarks{g.store},
@@ -55,29 +53,51 @@ func (g *Gateway) localAPI() (http.Handler, error) {
 			return 0
 		},
 	})
-	if err := service.Load(); err != nil {
-		return nil, err
-	}
-	g.api = service
 	guard := access.NewGuard(g.tokens, g.log)
-	return guard.Wrap(central.NewHandler(service, central.HandlerOptions{Authorizer: guard, Log: g.log.Named("api"), Observe: g.apiCalls.observe})), nil
+	handler := central.NewHandler(g.api, central.HandlerOptions{Authorizer: guard, Log: g.log.Named("api"), Observe: g.apiCalls.observe})
+	return guard.Wrap(g.whenOpen(handler, func(*http.Request) bool { return false }))
 }
 
 const createdKey = "created"
 
-// creationTime is when this gateway's store was first used by the local API. A
+// creation is when this gateway's store was first used by the local API. A
 // gateway below this one takes another time for another application.
-func (g *Gateway) creationTime() (time.Time, error) {
+type creation struct {
+	at   time.Time
+	kept atomic.Bool // it is in the store
+}
+
+// loadCreation reads the time, or writes down that it is now. A full disk may
+// refuse that: it is tried again whenever somebody asks.
+func (g *Gateway) loadCreation() error {
 	space := g.store.Space(spaceAPI)
 	if value, ok := space.Get(createdKey); ok {
 		if t, err := time.Parse(time.RFC3339, string(value)); err == nil {
-			return t, nil
+			g.creation.at = t
+			g.creation.kept.Store(true)
+			return nil
 		}
 	}
-	now := time.Now().UTC().Truncate(time.Second)
+	g.creation.at = time.Now().UTC().Truncate(time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), storeGrace)
 	defer cancel()
-	return now, space.PutSync(ctx, createdKey, []byte(now.Format(time.RFC3339)))
+	err := space.PutSync(ctx, createdKey, g.creation.value())
+	g.creation.kept.Store(err == nil)
+	if err != nil && !errors.Is(err, buffer.ErrDiskFull) {
+		return fmt.Errorf("keep the time of creation: %w", err)
+	}
+	return nil
+}
+
+func (c *creation) value() []byte { return []byte(c.at.Format(time.RFC3339)) }
+
+func (g *Gateway) createdTime() time.Time {
+	c := &g.creation
+	if !c.kept.Load() {
+		put := buffer.KV{Space: spaceAPI, Key: createdKey, Value: c.value()}
+		g.store.Append(&buffer.Batch{Puts: []buffer.KV{put}}, func(err error) { c.kept.Store(err == nil) })
+	}
+	return c.at
 }
 
 // admitDevice is asked for the device of each record.

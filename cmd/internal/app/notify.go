@@ -85,7 +85,9 @@ func (g *Gateway) tellServiceManager(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		g.notify.Status(g.statusLine())
-		if watchdog > 0 && pulse.beats(ctx, interval) {
+		// While the store waits nothing turns that could stand still, and its
+		// opening, which may take long on a slow card, holds up whoever asks it.
+		if watchdog > 0 && (!g.opened.Load() || pulse.beats(ctx, interval)) {
 			g.notify.Watchdog()
 		}
 		select {

@@ -27,7 +27,7 @@ func (g *Gateway) openProperties(service central.Service) error {
 		return err
 	}
 	g.desired = properties
-	return properties.Load()
+	return nil
 }
 
 // cloudNames lists the properties of a device that the cloud owns.

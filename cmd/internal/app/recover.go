@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -30,8 +31,8 @@ func Recover(ctx context.Context, cfg *configs.Config, dir string, dryRun bool, 
 		return buffer.Recover(dir, scratch, log, nil, nil)
 	}
 	g := &Gateway{cfg: cfg, log: log, notify: silent{}}
-	if err := g.openStore(); err != nil {
-		return found, err
+	if err := g.openStopped(); err != nil {
+		return found, errors.Join(err, g.cleanup.run(log))
 	}
 	var batch buffer.Batch
 	size := 0

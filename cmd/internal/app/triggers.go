@@ -25,7 +25,7 @@ func (g *Gateway) openTriggers(service central.Service) error {
 	}
 	g.triggers = ledger
 	g.ingest.triggers = ledger
-	return ledger.Load()
+	return nil
 }
 
 // triggerStore keeps the ledger in the store.

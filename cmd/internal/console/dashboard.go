@@ -25,6 +25,9 @@ type DashboardOptions struct {
 	TokenCommand string
 	Log          *zap.Logger
 	Now          func() time.Time // nil: time.Now
+	// Closed says why nothing may be changed at the moment, or nil. Nil is
+	// allowed.
+	Closed func() error
 }
 
 // Dashboard is the operators' page with its JSON endpoints below /console/.
@@ -35,6 +38,7 @@ type Dashboard struct {
 	command  string
 	log      *zap.Logger
 	now      func() time.Time
+	closed   func() error
 	sessions *sessions
 	audit    *audit
 	history  History
@@ -53,7 +57,7 @@ func NewDashboard(opts DashboardOptions) *Dashboard {
 		now = time.Now
 	}
 	d := &Dashboard{
-		source: opts.Source, tokens: opts.Tokens, command: opts.TokenCommand, log: opts.Log, now: now,
+		source: opts.Source, tokens: opts.Tokens, command: opts.TokenCommand, log: opts.Log, now: now, closed: opts.Closed,
 		sessions: newSessions(opts.Tokens, now), audit: &audit{log: opts.Log.Named("audit"), now: now},
 		streams: streams{most: streamsMost, done: make(chan struct{})},
 	}
@@ -201,6 +205,13 @@ func (d *Dashboard) guard(e endpoint) http.Handler {
 			}
 			d.fail(w, http.StatusForbidden, refusalText(err))
 			return
+		}
+		if e.action != "" && d.closed != nil {
+			if err := d.closed(); err != nil {
+				d.audit.note(r, who, e.action, r.URL.Path, err)
+				d.fail(w, http.StatusServiceUnavailable, err.Error())
+				return
+			}
 		}
 		target, err := e.serve(w, r.WithContext(access.WithPrincipal(r.Context(), who.principal)), who)
 		if e.action != "" {
