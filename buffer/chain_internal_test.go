@@ -85,6 +85,48 @@ func TestJournalChain(t *testing.T) {
 	}
 }
 
+// TestFailedEntryIsLeftOut: a transaction of which the write was reported as failed is not done again when it is in the
+// file all the same and others have followed in the next generation.
+func TestFailedEntryIsLeftOut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j, err := openJournal(dir, &journalFound{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string) {
+		if err := j.active().append(appendWrite(nil, []byte(key), []byte("x"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 4 {
+		if err := j.begin(); err != nil {
+			t.Fatal(err)
+		}
+		s := j.active()
+		for i := range n {
+			put(fmt.Sprintf("good%d-%d", n, i))
+		}
+		end, next := s.end, s.next
+		put(fmt.Sprint("failed", n))
+		found, err := loadJournal(dir)
+		if _, there := found.writes[fmt.Sprint("failed", n)]; err != nil || !there {
+			t.Fatalf("%d: %v, %v", n, found.writes, err)
+		}
+		s.end, s.next = end, next
+	}
+	if err := j.begin(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := loadJournal(dir)
+	if err != nil || len(found.writes) != 3 || found.writes["good3-2"].value == nil {
+		t.Errorf("%v, %v", found.writes, err)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func truncate(t *testing.T, path string, size int64) {
 	t.Helper()
 	if err := os.Truncate(path, size); err != nil {

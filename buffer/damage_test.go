@@ -83,8 +83,8 @@ func TestSetAsideAndRecover(t *testing.T) {
 		"table":            func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], -40) },
 		"block":            func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 0) },
 		"byte":             func(t *testing.T, db string) { overwrite(t, glob(t, db, "*.sst")[0], 200) },
-		"journal":          func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "journal-1"), 0) },
-		"amid the journal": func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "journal-1"), 4096+400) },
+		"journal":          func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "journal-0"), 0) },
+		"amid the journal": func(t *testing.T, db string) { overwrite(t, filepath.Join(db, "journal-0"), 4096+400) },
 		"no manifest": func(t *testing.T, db string) {
 			if err := os.Remove(filepath.Join(db, "MANIFEST")); err != nil {
 				t.Fatal(err)

@@ -213,7 +213,10 @@ func (e *engine) close(full bool) error {
 	defer e.mu.Unlock()
 	var err error
 	if e.db != nil && e.journal != nil && !full && !e.behind.Load() {
-		err = e.checkpoint(e.journal.generation)
+		// With two generations that have nothing, the next opening has nothing to do again.
+		if err = e.checkpoint(e.journal.generation); err == nil {
+			err = e.journal.begin()
+		}
 	}
 	return errors.Join(err, e.closeLocked(), e.dropJournal())
 }

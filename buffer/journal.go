@@ -123,13 +123,19 @@ func (f *segmentFound) complete(newer *segmentFound) error {
 	case newer.generation == 0 && !(f.blank && newer.blank):
 		return fmt.Errorf("%w: no segment of the journal has a beginning", ErrDamaged)
 	case f.generation == 0 && before.count > 0:
-		if err := f.readEntries(before.epoch); err != nil {
+		if err := f.readEntries(before.epoch, before.count); err != nil {
 			return fmt.Errorf("generation %d of the journal: %w", newer.generation-1, err)
 		}
 	case f.generation == 0 && !f.blank:
 		return fmt.Errorf("%w: a segment of the journal has no beginning", ErrDamaged)
 	case f.generation > 0 && f.generation+1 != newer.generation:
 		return fmt.Errorf("%w: generations %d and %d of the journal", ErrDamaged, f.generation, newer.generation)
+	}
+	if f.count > before.count && f.epoch == before.epoch {
+		// What comes behind was reported as failed, and the records in it have nothing to do with those of the newer one.
+		if err := f.readEntries(f.epoch, before.count); err != nil {
+			return fmt.Errorf("generation %d of the journal: %w", f.generation, err)
+		}
 	}
 	if f.count != before.count || before.count > 0 && f.epoch != before.epoch {
 		return fmt.Errorf("%w: %d of %d entries of generation %d of the journal", ErrDamaged, f.count, before.count, newer.generation-1)

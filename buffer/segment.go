@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"os"
 	"unsafe"
@@ -238,14 +239,14 @@ func readSegment(b []byte) (found segmentFound, err error) {
 	}
 	found.generation = binary.LittleEndian.Uint64(rest)
 	found.before = tallied{binary.LittleEndian.Uint64(rest[8:]), binary.LittleEndian.Uint32(rest[16:])}
-	return found, found.readEntries(binary.LittleEndian.Uint64(b[16:]))
+	return found, found.readEntries(binary.LittleEndian.Uint64(b[16:]), math.MaxUint32)
 }
 
-// readEntries reads the transactions of an epoch.
-func (f *segmentFound) readEntries(epoch uint64) error {
-	f.epoch, f.writes = epoch, map[string]write{}
+// readEntries reads the transactions of an epoch, up to a number.
+func (f *segmentFound) readEntries(epoch uint64, last uint32) error {
+	f.epoch, f.count, f.writes, f.torn = epoch, 0, map[string]write{}, 0
 	next, lost := uint32(1), 0
-	for at := 0; at < len(f.entries); {
+	for at := 0; at < len(f.entries) && f.count < last; {
 		if body, size := segmentEntry(f.entries[at:], epoch, next); size > 0 {
 			if err := decodeWrites(body, f.writes); err != nil {
 				return fmt.Errorf("%w: entry %d: %w", ErrDamaged, next, err)
