@@ -38,7 +38,7 @@ func (o *Options) clientOptions(d *device) *mqtt.ClientOptions {
 	c := mqtt.NewClientOptions().AddBroker("tcp://" + o.broker.Host).SetClientID(d.id)
 	// A session that outlives the connection lets the library send again what
 	// was not acknowledged; leave ends it.
-	c.SetCleanSession(false).SetOrderMatters(false)
+	c.SetCleanSession(false).SetOrderMatters(false).SetStore(resendStore{mqtt.NewOrderedMemoryStore()})
 	c.SetConnectTimeout(connectTimeout).SetWriteTimeout(5 * time.Second).SetMaxReconnectInterval(maxReconnect)
 	c.SetOnConnectHandler(d.connected)
 	c.SetConnectionLostHandler(func(mqtt.Client, error) { d.run.stats.connected.Add(-1) })
