@@ -14,10 +14,10 @@ const (
 	// pageAfter is how many bytes of records wake the pager.
 	pageAfter = 1 << 20
 	// pageEvery is how often it looks then, and pageRests after how many looks without a record it rests.
-	pageEvery = 100 * time.Millisecond
-	pageRests = 30
+	pageEvery = 40 * time.Millisecond
+	pageRests = 75
 	// pageKeep is how much of the tables may be mapped without being paged out.
-	pageKeep = 8 << 20
+	pageKeep = 4 << 20
 )
 
 // pager knows when to page out the tables of a database.
