@@ -56,29 +56,43 @@ const (
 // apply brings writes into the database. Where one transaction is not enough, the journal has them all.
 func (e *engine) apply(list []listed) error {
 	for len(list) > 0 {
-		e.unsynced.Store(true)
-		txn := e.db.NewTransaction(true)
 		size, n := 0, 0
 		for ; n < len(list) && n < applyWrites; n++ {
-			l := &list[n]
-			if size += len(l.key) + len(l.value); n > 0 && size > applyBytes {
+			if size += len(list[n].key) + len(list[n].value); n > 0 && size > applyBytes {
 				break
 			}
-			var err error
-			if l.value == nil {
-				err = txn.Delete(l.key)
-			} else {
-				err = txn.Set(l.key, l.value)
-			}
-			if err != nil {
-				txn.Discard()
-				return fmt.Errorf("write to the database: %w", err)
-			}
 		}
-		if err := txn.Commit(); err != nil {
-			return fmt.Errorf("write to the database: %w", err)
+		if err := e.applyWhole(list[:n]); err != nil {
+			return err
 		}
 		list = list[n:]
+	}
+	return nil
+}
+
+// applyWhole brings writes into the database in one transaction.
+func (e *engine) applyWhole(list []listed) error {
+	txn := e.db.NewTransaction(true)
+	defer txn.Discard()
+	size := 0
+	for i := range list {
+		l := &list[i]
+		var err error
+		if l.value == nil {
+			err = txn.Delete(l.key)
+		} else {
+			err = txn.Set(l.key, l.value)
+		}
+		if err != nil {
+			return fmt.Errorf("write to the database: %w", err)
+		}
+		size += len(l.key) + len(l.value)
+	}
+	err := txn.Commit()
+	e.unsynced.Store(true) // not before: a sync in between would be taken for one of these
+	e.taken.Add(int64(size))
+	if err != nil {
+		return fmt.Errorf("write to the database: %w", err)
 	}
 	return nil
 }

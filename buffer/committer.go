@@ -49,7 +49,7 @@ func (s *Store) commit(p *plan) {
 			s.checkSpace()
 		}
 		wrote, err = s.kv.update(func(w *writes) { s.write(p, w) })
-		s.pager.touch(int64(len(p.buf)))
+		s.pager.touch(s.kv.taken.Swap(0)) // what stays in the journal makes no tables
 		if err != nil {
 			s.log.Error("transaction failed", zap.Error(err), zap.Bool("stored", wrote), zap.Int("records", len(p.recs)))
 		}

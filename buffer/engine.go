@@ -40,7 +40,8 @@ type engine struct {
 	over *overlay // what the journal has, for those who only read
 
 	isOpen   atomic.Bool
-	unsynced atomic.Bool // the database took something since it was synced
+	unsynced atomic.Bool  // the database took something since it was synced
+	taken    atomic.Int64 // bytes that it took, for the pager
 
 	// At rest the database has no compactors: each of them looks twenty times a second whether there is something to
 	// do, which is most of what an idle gateway does. looks counts the transactions since.

@@ -31,16 +31,11 @@ func (e *engine) update(fn func(w *writes)) (stored bool, err error) {
 	if !e.journal.active().fits(len(e.w.body)) {
 		return false, fmt.Errorf("%w: a transaction of %d bytes", ErrTooLarge, len(e.w.body))
 	}
-	write := func() error {
+	err = e.surrounded(func() error {
 		err := e.journal.active().append(e.w.body)
 		stored, e.tainted = err == nil, err != nil && !errors.Is(err, errGrow)
 		return err
-	}
-	if e.commit != nil {
-		err = e.commit(write)
-	} else {
-		err = write()
-	}
+	})
 	if !stored {
 		return false, err
 	}
@@ -65,30 +60,18 @@ func (e *engine) update(fn func(w *writes)) (stored bool, err error) {
 // updateUnsynced leaves out the journal: where nobody waits for the disk there is nothing to be gained by it, and the
 // database's own log loses only what was last when the power fails.
 func (e *engine) updateUnsynced() (stored bool, err error) {
-	write := func() error {
-		txn := e.db.NewTransaction(true)
-		defer txn.Discard()
-		for i := range e.w.list {
-			l := &e.w.list[i]
-			var err error
-			if l.value == nil {
-				err = txn.Delete(l.key)
-			} else {
-				err = txn.Set(l.key, l.value)
-			}
-			if err != nil {
-				return fmt.Errorf("write to the database: %w", err)
-			}
-		}
-		e.unsynced.Store(true)
-		err := txn.Commit()
+	err = e.surrounded(func() error {
+		err := e.applyWhole(e.w.list)
 		stored = err == nil
 		return err
-	}
-	if e.commit != nil {
-		err = e.commit(write)
-	} else {
-		err = write()
-	}
+	})
 	return stored, err
+}
+
+// surrounded commits within what the caller of Open wanted around every commit.
+func (e *engine) surrounded(commit func() error) error {
+	if e.commit == nil {
+		return commit()
+	}
+	return e.commit(commit)
 }
